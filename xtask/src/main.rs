@@ -1,0 +1,56 @@
+//! Every job that cargo alone cannot do: installing what the tests need, running them, and checking the tree.
+//!
+//! `cargo xtask help` lists the commands. Each one installs what it needs first, so that a fresh machine and CI
+//! do the same as a developer does.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks to its user")]
+
+mod process;
+mod test;
+mod tidy;
+mod tools;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test [FILTER…]   install what the tests need, then run every test of the workspace
+                   (arguments go to `cargo test`: a crate is `-p NAME`)
+  tidy             check layers, sizes, module headers and texts
+  tools            install what the tests need, print where it is
+  help             this text
+";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next().unwrap_or_else(|| "help".to_owned());
+    let rest: Vec<String> = arguments.collect();
+    match command.as_str() {
+        "test" => test::run(&root(), &rest),
+        "tidy" => tidy::run(&root()),
+        "tools" => tools::run(&root()),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => bail!("no command {other:?}; `cargo xtask help` lists them"),
+    }
+}
+
+/// The workspace root: xtask's manifest lies one directory below it.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_path_buf()
+}

