@@ -1,0 +1,392 @@
+//! Walking typed values: which fields a value sets, merging, comparing and pruning. The rules are those of
+//! `structured-merge-diff`.
+
+use serde_json::{Map, Value};
+
+use super::fields::{FieldSet, Step};
+use crate::typing::{Lists, Typing};
+
+/// Why an object cannot be walked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct WalkError(pub(super) String);
+
+/// The step that leads to a list's item.
+fn item_step(item: &Value, index: usize, lists: &Lists<'_>, items: Typing<'_>) -> Result<Step, WalkError> {
+    match lists {
+        Lists::Atomic => Ok(Step::Index(u64::try_from(index).unwrap_or(u64::MAX))),
+        Lists::Set => Ok(Step::Item(item.to_string())),
+        Lists::Map(keys) => {
+            let mut identity = Map::new();
+            for key in *keys {
+                match item.get(key) {
+                    Some(value) if !value.is_null() => {
+                        identity.insert(key.clone(), value.clone());
+                    }
+                    _ => {
+                        // An optional key without a default is left out of the identity.
+                        if let Some(default) = items.key_default(key) {
+                            identity.insert(key.clone(), default);
+                        }
+                    }
+                }
+            }
+            if identity.is_empty() {
+                let names = keys.join(", ");
+                return Err(WalkError(format!(
+                    "associative list with keys has an element that omits key field {names:?} (and doesn't have \
+                     default value)"
+                )));
+            }
+            Ok(Step::Key(Value::Object(identity).to_string()))
+        }
+    }
+}
+
+/// The items of an associative list with their steps; a duplicate is an error.
+fn steps<'v>(items: &'v [Value], typing: Typing<'_>) -> Result<Vec<(Step, &'v Value)>, WalkError> {
+    let (lists, below) = (typing.lists(), typing.items());
+    let mut found: Vec<(Step, &Value)> = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        let step = item_step(item, index, &lists, below)?;
+        found.push((step, item));
+    }
+    Ok(found)
+}
+
+fn refuse_duplicates(found: &[(Step, &Value)]) -> Result<(), WalkError> {
+    let mut seen = std::collections::BTreeSet::new();
+    match found.iter().find(|(step, _)| !seen.insert(step)) {
+        None => Ok(()),
+        Some((step, _)) => Err(WalkError(format!("duplicate entries for key {step}"))),
+    }
+}
+
+/// Whether two values of this typing are taken or left as one.
+fn is_leaf(value: &Value, typing: Typing<'_>) -> bool {
+    match value {
+        Value::Object(map) => map.is_empty() || typing.is_atomic_map(),
+        Value::Array(items) => items.is_empty() || typing.lists() == Lists::Atomic,
+        _ => true,
+    }
+}
+
+/// The set of fields an applied object sets.
+pub(super) fn field_set(value: &Value, typing: Typing<'_>) -> Result<FieldSet, WalkError> {
+    let mut set = FieldSet::default();
+    match value {
+        Value::Object(map) => {
+            for (key, child) in map {
+                let below = typing.field(key);
+                let entry = set.entry(Step::field(key));
+                entry.member = is_leaf(child, below) || !typing.declares(key);
+                if !is_leaf(child, below) {
+                    entry.below = field_set(child, below)?;
+                }
+            }
+        }
+        Value::Array(items) => {
+            let found = steps(items, typing)?;
+            refuse_duplicates(&found)?;
+            for (step, item) in found {
+                let entry = set.entry(step);
+                entry.member = true;
+                if !is_leaf(item, typing.items()) {
+                    entry.below = field_set(item, typing.items())?;
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(set)
+}
+
+/// The live value with the applied one laid over it.
+pub(super) fn merge(live: Option<Value>, applied: &Value, typing: Typing<'_>) -> Result<Value, WalkError> {
+    match (live, applied) {
+        (Some(Value::Object(mut fields)), Value::Object(changes)) if !typing.is_atomic_map() => {
+            for (key, change) in changes {
+                let merged = merge(fields.remove(key), change, typing.field(key))?;
+                fields.insert(key.clone(), merged);
+            }
+            Ok(Value::Object(fields))
+        }
+        (Some(Value::Array(items)), Value::Array(changes)) if typing.lists() != Lists::Atomic => {
+            merge_lists(&items, changes, typing).map(Value::Array)
+        }
+        _ => Ok(applied.clone()),
+    }
+}
+
+/// Applied items come in the applied order; live-only items keep their place before the next item both have.
+fn merge_lists(live: &[Value], applied: &[Value], typing: Typing<'_>) -> Result<Vec<Value>, WalkError> {
+    let (old, new) = (steps(live, typing)?, steps(applied, typing)?);
+    refuse_duplicates(&new)?;
+    let is_new = |step: &Step| new.iter().any(|(other, _)| other == step);
+    let mut merged = Vec::with_capacity(old.len() + new.len());
+    let mut rest = old.iter().peekable();
+    for (step, change) in &new {
+        let Some(place) = old.iter().position(|(other, _)| other == step) else {
+            merged.push((*change).clone());
+            continue;
+        };
+        // Live-only items that stand before this one.
+        while let Some((other, item)) = rest.peek() {
+            let ahead = old.iter().position(|(step, _)| step == other).is_some_and(|at| at < place);
+            if !ahead {
+                break;
+            }
+            if !is_new(other) {
+                merged.push((*item).clone());
+            }
+            rest.next();
+        }
+        let (_, item) = &old[place];
+        merged.push(merge(Some((*item).clone()), change, typing.items())?);
+        if rest.peek().is_some_and(|(other, _)| other == step) {
+            rest.next();
+        }
+    }
+    merged.extend(rest.filter(|(step, _)| !is_new(step)).map(|(_, item)| (*item).clone()));
+    Ok(merged)
+}
+
+/// A merging list with `modified` laid over `current`, without the items that only `original` and `current` have.
+/// Items are told apart by all their keys.
+pub(crate) fn merge_items(
+    original: &[Value],
+    modified: &[Value],
+    current: &[Value],
+    typing: Typing<'_>,
+) -> Result<Vec<Value>, WalkError> {
+    let (before, after) = (steps(original, typing)?, steps(modified, typing)?);
+    let has = |list: &[(Step, &Value)], step: &Step| list.iter().any(|(other, _)| other == step);
+    let merged = merge_lists(current, modified, typing)?;
+    let gone = |step: &Step| has(&before, step) && !has(&after, step);
+    Ok(steps(&merged, typing)?
+        .into_iter()
+        .filter(|(step, _)| !gone(step))
+        .map(|(_, item)| item.clone())
+        .collect())
+}
+
+/// How two objects differ.
+#[derive(Debug, Default)]
+pub(super) struct Comparison {
+    pub(super) added: FieldSet,
+    pub(super) modified: FieldSet,
+    pub(super) removed: FieldSet,
+}
+
+pub(super) fn compare(old: &Value, new: &Value, typing: Typing<'_>) -> Result<Comparison, WalkError> {
+    let mut found = Comparison::default();
+    compare_children(old, new, typing, &mut found)?;
+    found.added.tidy();
+    found.modified.tidy();
+    found.removed.tidy();
+    Ok(found)
+}
+
+fn compare_children(
+    old: &Value,
+    new: &Value,
+    typing: Typing<'_>,
+    found: &mut Comparison,
+) -> Result<(), WalkError> {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            let gone = old.keys().filter(|key| !new.contains_key(*key));
+            for key in new.keys().chain(gone) {
+                let pair = (old.get(key), new.get(key));
+                compare_at(&Step::field(key), pair, typing.field(key), own_path(typing, key), found)?;
+            }
+        }
+        (Value::Array(old), Value::Array(new)) => {
+            let (old, new) = (steps(old, typing)?, steps(new, typing)?);
+            let value = |list: &[(Step, &Value)], step: &Step| {
+                list.iter().find(|(other, _)| other == step).map(|(_, item)| (*item).clone())
+            };
+            let gone = old.iter().filter(|(step, _)| !new.iter().any(|(other, _)| other == step));
+            for (step, _) in new.iter().chain(gone) {
+                let (before, after) = (value(&old, step), value(&new, step));
+                compare_at(step, (before.as_ref(), after.as_ref()), typing.items(), true, found)?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Whether the map at this key counts as a field of its own when it appears or goes. Upstream compares typed
+/// objects, in which a struct that is not behind a pointer is always there.
+fn own_path(typing: Typing<'_>, key: &str) -> bool {
+    const ALWAYS_THERE: [&str; 7] =
+        ["metadata", "spec", "status", "strategy", "updateStrategy", "template", "loadBalancer"];
+    !(typing.is_builtin() && ALWAYS_THERE.contains(&key))
+}
+
+fn compare_at(
+    step: &Step,
+    (old, new): (Option<&Value>, Option<&Value>),
+    typing: Typing<'_>,
+    own_path: bool,
+    found: &mut Comparison,
+) -> Result<(), WalkError> {
+    match (old, new) {
+        (Some(old), Some(new)) if old == new => Ok(()),
+        (Some(old), Some(new)) => {
+            let same_kind = matches!(
+                (old, new),
+                (Value::Object(_), Value::Object(_)) | (Value::Array(_), Value::Array(_))
+            );
+            let both_leaves = is_leaf(old, typing) && is_leaf(new, typing);
+            let atomic = match new {
+                Value::Object(_) => typing.is_atomic_map(),
+                Value::Array(_) => typing.lists() == Lists::Atomic,
+                _ => true,
+            };
+            if !same_kind || both_leaves || atomic {
+                found.modified.entry(step.clone()).member = true;
+                return Ok(());
+            }
+            let mut below = Comparison::default();
+            compare_children(old, new, typing, &mut below)?;
+            found.added.entry(step.clone()).below = below.added;
+            found.modified.entry(step.clone()).below = below.modified;
+            found.removed.entry(step.clone()).below = below.removed;
+            Ok(())
+        }
+        (None, Some(value)) => one_sided(step, value, typing, own_path, &mut found.added),
+        (Some(value), None) => one_sided(step, value, typing, own_path, &mut found.removed),
+        (None, None) => Ok(()),
+    }
+}
+
+fn one_sided(
+    step: &Step,
+    value: &Value,
+    typing: Typing<'_>,
+    own_path: bool,
+    set: &mut FieldSet,
+) -> Result<(), WalkError> {
+    let leaf = is_leaf(value, typing);
+    let below = if leaf { FieldSet::default() } else { all_paths(value, typing)? };
+    let entry = set.entry(step.clone());
+    entry.member = leaf || own_path;
+    entry.below = below;
+    Ok(())
+}
+
+/// Every path of a value that appeared or went as a whole, inner maps and lists included.
+fn all_paths(value: &Value, typing: Typing<'_>) -> Result<FieldSet, WalkError> {
+    let mut set = FieldSet::default();
+    match value {
+        Value::Object(map) => {
+            for (key, child) in map {
+                one_sided(&Step::field(key), child, typing.field(key), own_path(typing, key), &mut set)?;
+            }
+        }
+        Value::Array(items) => {
+            for (step, item) in steps(items, typing)? {
+                one_sided(&step, item, typing.items(), true, &mut set)?;
+            }
+        }
+        _ => {}
+    }
+    Ok(set)
+}
+
+/// A copy of the set in which every struct field on the way to a member is a member too.
+pub(super) fn with_named_fields(set: &FieldSet, typing: Typing<'_>) -> FieldSet {
+    let mut all = FieldSet::default();
+    for (step, entry) in set.steps() {
+        let (named, below) = match step {
+            Step::Field(name) => (typing.declares(name), typing.field(name)),
+            _ => (false, typing.items()),
+        };
+        let copy = all.entry(step.clone());
+        copy.member = entry.member || (named && !entry.below.is_empty());
+        copy.below = with_named_fields(&entry.below, below);
+    }
+    all
+}
+
+/// What becomes of a map or list that removing leaves empty.
+#[derive(Clone, Copy)]
+pub(super) enum Emptied<'a> {
+    /// It stays, so that it still counts as a field while ownership is worked out.
+    Keep,
+    /// It goes, unless it is in this set of owned fields.
+    DropUnless(&'a FieldSet),
+}
+
+impl<'a> Emptied<'a> {
+    fn below(self, step: &Step) -> Self {
+        static NOTHING: std::sync::OnceLock<FieldSet> = std::sync::OnceLock::new();
+        match self {
+            Self::Keep => Self::Keep,
+            Self::DropUnless(owned) => Self::DropUnless(
+                owned.get(step).map_or_else(|| NOTHING.get_or_init(FieldSet::default), |entry| &entry.below),
+            ),
+        }
+    }
+
+    fn drops(self, step: &Step) -> bool {
+        match self {
+            Self::Keep => false,
+            Self::DropUnless(owned) => !owned.get(step).is_some_and(|entry| entry.member),
+        }
+    }
+}
+
+/// The value without the paths of the set.
+pub(super) fn remove(
+    value: &Value,
+    set: &FieldSet,
+    typing: Typing<'_>,
+    emptied: Emptied<'_>,
+) -> Result<Value, WalkError> {
+    match value {
+        Value::Object(map) if !typing.is_atomic_map() => {
+            let mut kept = Map::new();
+            for (key, child) in map {
+                let step = Step::field(key);
+                let Some(entry) = set.get(&step) else {
+                    kept.insert(key.clone(), child.clone());
+                    continue;
+                };
+                if entry.member {
+                    continue;
+                }
+                let rest = remove(child, &entry.below, typing.field(key), emptied.below(&step))?;
+                if !(is_emptied(child, &rest) && emptied.drops(&step)) {
+                    kept.insert(key.clone(), rest);
+                }
+            }
+            Ok(Value::Object(kept))
+        }
+        Value::Array(items) if typing.lists() != Lists::Atomic => {
+            let mut kept = Vec::new();
+            for (step, item) in steps(items, typing)? {
+                match set.get(&step) {
+                    None => kept.push(item.clone()),
+                    Some(entry) if entry.member => {}
+                    Some(entry) => {
+                        kept.push(remove(item, &entry.below, typing.items(), emptied.below(&step))?);
+                    }
+                }
+            }
+            Ok(Value::Array(kept))
+        }
+        other => Ok(other.clone()),
+    }
+}
+
+/// Whether removing left nothing of a map or list that had something.
+fn is_emptied(before: &Value, after: &Value) -> bool {
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => after.is_empty() && !before.is_empty(),
+        (Value::Array(before), Value::Array(after)) => after.is_empty() && !before.is_empty(),
+        _ => false,
+    }
+}
