@@ -1,0 +1,349 @@
+//! Repositories on this machine: commits, the files of a working copy as they are saved, directories without Git.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use git2::{Repository, Status, StatusOptions};
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tree::{Error as TreeError, TreePath};
+
+use crate::nodes::{Node, Nodes, Resolved};
+use crate::repository::{CommitNodes, Handles};
+use crate::watcher::{self, Watcher};
+use crate::{Error, Limits, Snapshot, lock, repository, revision};
+
+/// One directory that answers for a URL.
+pub(crate) struct LocalRepository {
+    place: Arc<Place>,
+    watcher: Mutex<Option<Watcher>>,
+    /// The files as saved, with the state of the watch they were read at.
+    saved: Mutex<Option<(u64, Snapshot)>>,
+}
+
+struct Place {
+    path: PathBuf,
+    pinned: Option<String>,
+    limits: Limits,
+    handles: Arc<Handles>,
+}
+
+impl LocalRepository {
+    pub(crate) fn new(path: PathBuf, pinned: Option<String>, limits: Limits) -> Self {
+        let handles = Arc::new(Handles::new(path.clone()));
+        let place = Arc::new(Place { path, pinned, limits, handles });
+        Self { place, watcher: Mutex::default(), saved: Mutex::default() }
+    }
+
+    pub(crate) fn watch(&self, shutdown: &CancellationToken) -> watch::Receiver<u64> {
+        let mut watcher = lock(&self.watcher);
+        let watcher =
+            watcher.get_or_insert_with(|| watcher::start(self.place.path.clone(), shutdown.child_token()));
+        watcher.changes.clone()
+    }
+
+    pub(crate) async fn open(&self, revision: &str) -> Result<Snapshot, Error> {
+        // Read before the files are, so that a change during the scan makes the next call scan again.
+        let seen = lock(&self.watcher).as_ref().and_then(Watcher::seen);
+        if let (Some(seen), Some((at, snapshot))) = (seen, &*lock(&self.saved))
+            && *at == seen
+            && self.place.means_saved_files_by_name(revision)
+        {
+            return Ok(snapshot.clone());
+        }
+        let place = Arc::clone(&self.place);
+        let name = revision.to_owned();
+        let opened = tokio::task::spawn_blocking(move || place.open(&name)).await;
+        let (snapshot, saved) = opened.map_err(|_| Error::Stopped)??;
+        if let (true, Some(seen)) = (saved, seen) {
+            *lock(&self.saved) = Some((seen, snapshot.clone()));
+        }
+        Ok(snapshot)
+    }
+}
+
+impl Place {
+    /// Names that mean the files as saved in every working copy.
+    fn means_saved_files_by_name(&self, revision: &str) -> bool {
+        self.pinned.is_none() && matches!(revision, "" | "HEAD" | "main" | "master")
+    }
+
+    /// The snapshot, and whether it is one of the files as saved.
+    fn open(&self, revision: &str) -> Result<(Snapshot, bool), Error> {
+        let Ok(repository) = repository::open(&self.path) else {
+            return Ok((self.directory()?, true));
+        };
+        let default = self.is_default(&repository, revision);
+        if default && self.pinned.is_none() && !repository.is_bare() {
+            return Ok((self.working_copy(&repository)?, true));
+        }
+        let revision = match (&self.pinned, default) {
+            (Some(pinned), true) => pinned,
+            // A bare repository whose HEAD is called otherwise.
+            (None, true) if revision::resolve(&repository, revision).is_err() => "HEAD",
+            _ => revision,
+        };
+        let commit = revision::resolve(&repository, revision)?;
+        Ok((commit_snapshot(&repository, &self.handles, commit, self.limits.file)?, false))
+    }
+
+    fn is_default(&self, repository: &Repository, revision: &str) -> bool {
+        if matches!(revision, "" | "HEAD" | "main" | "master") {
+            return true;
+        }
+        let head = repository.head().ok();
+        let checked_out =
+            head.as_ref().filter(|head| head.is_branch()).and_then(|head| head.shorthand().ok());
+        checked_out == Some(revision)
+    }
+
+    /// The files as saved: the commit's, with everything that differs laid over. Untracked files count, ignored
+    /// ones do not.
+    fn working_copy(&self, repository: &Repository) -> Result<Snapshot, Error> {
+        let head = repository.head().and_then(|head| head.peel_to_commit()).ok();
+        let base = head
+            .as_ref()
+            .map(|commit| CommitNodes::new(Arc::clone(&self.handles), commit.tree_id(), self.limits.file));
+        let mut options = StatusOptions::new();
+        options
+            .include_untracked(true)
+            .recurse_untracked_dirs(true)
+            .include_ignored(false)
+            .exclude_submodules(true)
+            .renames_head_to_index(false)
+            .update_index(false);
+        let statuses = repository.statuses(Some(&mut options)).map_err(|error| self.unreadable(&error))?;
+        let mut overlay = Overlay::new(base);
+        let mut reading = Reading::new(self, "changed files");
+        for entry in statuses.iter().filter(|entry| entry.status() != Status::CURRENT) {
+            let Ok(Ok(path)) = entry.path().map(TreePath::parse) else { continue };
+            reading.file(&mut overlay, path)?;
+        }
+        let commit = head.map_or_else(|| "0".repeat(40), |commit| commit.id().to_string());
+        let revision = match overlay.fingerprint() {
+            None => commit,
+            Some(fingerprint) => format!("{commit}-dirty.{}", &fingerprint[..12]),
+        };
+        Ok(Snapshot { revision, tree: Arc::new(Resolved(overlay)) })
+    }
+
+    /// A directory without Git.
+    fn directory(&self) -> Result<Snapshot, Error> {
+        let mut overlay = Overlay::new(None);
+        let mut reading = Reading::new(self, "files");
+        let mut pending = vec![TreePath::root()];
+        while let Some(directory) = pending.pop() {
+            let absolute = self.path.join(directory.as_str());
+            let entries = std::fs::read_dir(&absolute).map_err(|error| self.unreadable(&error))?;
+            for entry in entries {
+                let entry = entry.map_err(|error| self.unreadable(&error))?;
+                let name = entry.file_name();
+                let Some(Ok(path)) = name.to_str().map(|name| directory.join(name)) else { continue };
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() && name != ".git" => pending.push(path),
+                    Ok(kind) if kind.is_file() || kind.is_symlink() => reading.file(&mut overlay, path)?,
+                    _ => {}
+                }
+            }
+        }
+        let fingerprint = overlay.fingerprint().unwrap_or_else(|| "0".repeat(40));
+        Ok(Snapshot { revision: fingerprint[..40].to_owned(), tree: Arc::new(Resolved(overlay)) })
+    }
+
+    fn unreadable(&self, error: &dyn std::error::Error) -> Error {
+        Error::Read { path: self.path.clone(), reason: error.to_string() }
+    }
+}
+
+/// The snapshot of one commit of a repository with these handles.
+pub(crate) fn commit_snapshot(
+    repository: &Repository,
+    handles: &Arc<Handles>,
+    commit: git2::Oid,
+    limit: u64,
+) -> Result<Snapshot, Error> {
+    let tree = repository.find_commit(commit).map(|commit| commit.tree_id());
+    let tree = tree.map_err(|_| Error::Revision { revision: commit.to_string() })?;
+    let nodes = CommitNodes::new(Arc::clone(handles), tree, limit);
+    Ok(Snapshot { revision: commit.to_string(), tree: Arc::new(Resolved(nodes)) })
+}
+
+/// Reads files into an overlay, up to the limit for all of them.
+struct Reading<'a> {
+    place: &'a Place,
+    what: &'static str,
+    left: u64,
+}
+
+impl<'a> Reading<'a> {
+    fn new(place: &'a Place, what: &'static str) -> Self {
+        Self { place, what, left: place.limits.working_copy }
+    }
+
+    fn file(&mut self, overlay: &mut Overlay, path: TreePath) -> Result<(), Error> {
+        let absolute = self.place.path.join(path.as_str());
+        let change = match std::fs::symlink_metadata(&absolute) {
+            Err(_) => None,
+            Ok(metadata) if metadata.is_symlink() => read_link(&absolute).map(Saved::Link),
+            Ok(metadata) if !metadata.is_file() => None,
+            Ok(metadata) if metadata.len() > self.place.limits.file => {
+                Some(Saved::TooLarge { size: metadata.len(), limit: self.place.limits.file })
+            }
+            Ok(metadata) => {
+                self.left = self.left.checked_sub(metadata.len()).ok_or_else(|| Error::TooLarge {
+                    path: self.place.path.clone(),
+                    what: self.what,
+                    limit: self.place.limits.working_copy,
+                })?;
+                // A file that vanishes between the scan and here is a deleted one.
+                std::fs::read(&absolute).ok().map(|content| Saved::File(content.into()))
+            }
+        };
+        overlay.set(path, change);
+        Ok(())
+    }
+}
+
+fn read_link(path: &Path) -> Option<String> {
+    Some(std::fs::read_link(path).ok()?.to_str()?.to_owned())
+}
+
+#[derive(Debug)]
+enum Saved {
+    File(Bytes),
+    Link(String),
+    /// Size of the file and the limit, in bytes; refused when read.
+    TooLarge {
+        size: u64,
+        limit: u64,
+    },
+}
+
+/// Changes laid over a commit, or over nothing.
+struct Overlay {
+    base: Option<CommitNodes>,
+    /// `None`: deleted.
+    changes: BTreeMap<TreePath, Option<Saved>>,
+    /// Directories above a changed file, with the names that changed in them.
+    directories: BTreeMap<TreePath, BTreeSet<String>>,
+}
+
+impl Overlay {
+    fn new(base: Option<CommitNodes>) -> Self {
+        Self { base, changes: BTreeMap::new(), directories: BTreeMap::new() }
+    }
+
+    fn set(&mut self, path: TreePath, change: Option<Saved>) {
+        let mut child = path.clone();
+        while let Some(parent) = child.parent() {
+            self.directories.entry(parent.clone()).or_default().insert(child.file_name().to_owned());
+            child = parent;
+        }
+        self.changes.insert(path, change);
+    }
+
+    /// 64 hex digits of all changes; `None` if there is none.
+    fn fingerprint(&self) -> Option<String> {
+        if self.changes.is_empty() {
+            return None;
+        }
+        let mut hash = Sha256::new();
+        for (path, change) in &self.changes {
+            let (tag, content): (u8, &[u8]) = match change {
+                None => (0, &[]),
+                Some(Saved::File(content)) => (1, content),
+                Some(Saved::Link(target)) => (2, target.as_bytes()),
+                Some(Saved::TooLarge { size, .. }) => (3, &size.to_le_bytes()),
+            };
+            hash.update((path.as_str().len() as u64).to_le_bytes());
+            hash.update(path.as_str());
+            hash.update([tag]);
+            hash.update((content.len() as u64).to_le_bytes());
+            hash.update(content);
+        }
+        let mut text = String::with_capacity(64);
+        for byte in hash.finalize() {
+            let _ = write!(text, "{byte:02x}");
+        }
+        Some(text)
+    }
+
+    /// Whether a changed file lies somewhere below (deleted ones do not).
+    fn has_files_below(&self, directory: &TreePath) -> bool {
+        let start = directory.clone();
+        self.changes.range(start..).take_while(|(path, _)| path.as_str().starts_with(directory.as_str())).any(
+            |(path, change)| {
+                change.is_some() && path.strip_prefix(directory).is_some_and(|rest| !rest.is_empty())
+            },
+        )
+    }
+
+    /// Whether the commit has a file below that was not deleted.
+    fn base_has_files_below(&self, directory: &TreePath) -> Result<bool, TreeError> {
+        let Some(base) = &self.base else { return Ok(false) };
+        if !self.directories.contains_key(directory) {
+            return Ok(true);
+        }
+        for (name, node) in base.names(directory)? {
+            let Ok(path) = directory.join(&name) else { continue };
+            let remains = match node {
+                Node::Directory => self.base_has_files_below(&path)?,
+                _ => !matches!(self.changes.get(&path), Some(None)),
+            };
+            if remains {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Nodes for Overlay {
+    fn node(&self, path: &TreePath) -> Result<Option<Node>, TreeError> {
+        match self.changes.get(path) {
+            Some(Some(Saved::File(_) | Saved::TooLarge { .. })) => return Ok(Some(Node::File)),
+            Some(Some(Saved::Link(target))) => return Ok(Some(Node::Link(target.clone()))),
+            // A file that became a directory is deleted and has files below.
+            Some(None) => return Ok(self.has_files_below(path).then_some(Node::Directory)),
+            None => {}
+        }
+        if path.is_root() || self.has_files_below(path) {
+            return Ok(Some(Node::Directory));
+        }
+        let Some(base) = &self.base else { return Ok(None) };
+        match base.node(path)? {
+            Some(Node::Directory) if !self.base_has_files_below(path)? => Ok(None),
+            node => Ok(node),
+        }
+    }
+
+    fn content(&self, path: &TreePath) -> Result<Option<Bytes>, TreeError> {
+        match (self.changes.get(path), &self.base) {
+            (Some(Some(Saved::File(content))), _) => Ok(Some(content.clone())),
+            (Some(Some(Saved::TooLarge { limit, .. })), _) => {
+                Err(TreeError::TooLarge { path: path.clone(), limit: *limit })
+            }
+            (Some(_), _) | (None, None) => Ok(None),
+            (None, Some(base)) => base.content(path),
+        }
+    }
+
+    fn names(&self, path: &TreePath) -> Result<Vec<(String, Node)>, TreeError> {
+        let mut names: BTreeSet<String> = self.directories.get(path).cloned().unwrap_or_default();
+        if let Some(base) = &self.base {
+            names.extend(base.names(path)?.into_iter().map(|(name, _)| name));
+        }
+        let mut nodes = Vec::new();
+        for name in names {
+            let Ok(child) = path.join(&name) else { continue };
+            if let Some(node) = self.node(&child)? {
+                nodes.push((name, node));
+            }
+        }
+        Ok(nodes)
+    }
+}
