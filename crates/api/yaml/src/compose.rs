@@ -202,7 +202,7 @@ impl<'d, S: Sink> Decoder<'d, '_, S> {
                 return Err(Error::new(message, node.line + 1, 1));
             }
             Scalar::Null => {
-                let message = "unsupported map key of type: %!s(<nil>), key: <nil>";
+                let message = "unsupported map key of type: %!s(<nil>), key: <nil>, value: <nil>";
                 return Err(Error::new(message, node.line + 1, 1));
             }
         })

@@ -15,6 +15,7 @@
 mod compose;
 mod emit;
 mod error;
+mod nodes;
 pub mod number;
 mod parse;
 mod resolve;
@@ -23,6 +24,7 @@ mod scan;
 pub use compose::{Duplicates, Sink};
 pub use emit::{Dialect, Emitter, compare_keys};
 pub use error::Error;
+pub use nodes::{Node, nodes};
 use serde_json::{Map, Number, Value};
 
 /// Every document of a stream that is not empty (a document of only comments is; `null` is not counted as

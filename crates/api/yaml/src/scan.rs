@@ -15,7 +15,7 @@ use cursor::Cursor;
 pub(crate) use cursor::Mark;
 
 /// Deeper nesting than this is refused, so that nothing that walks a document needs a deep stack.
-pub(crate) const MAX_DEPTH: usize = 500;
+pub(crate) const MAX_DEPTH: usize = 200;
 
 /// How many characters a simple key may span.
 const MAX_SIMPLE_KEY: usize = 1024;

@@ -1,6 +1,8 @@
 //! Walking typed values: which fields a value sets, merging, comparing and pruning. The rules are those of
 //! `structured-merge-diff`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Map, Value};
 
 use super::fields::{FieldSet, Step};
@@ -55,7 +57,7 @@ fn steps<'v>(items: &'v [Value], typing: Typing<'_>) -> Result<Vec<(Step, &'v Va
 }
 
 fn refuse_duplicates(found: &[(Step, &Value)]) -> Result<(), WalkError> {
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     match found.iter().find(|(step, _)| !seen.insert(step)) {
         None => Ok(()),
         Some((step, _)) => Err(WalkError(format!("duplicate entries for key {step}"))),
@@ -122,33 +124,35 @@ pub(super) fn merge(live: Option<Value>, applied: &Value, typing: Typing<'_>) ->
 fn merge_lists(live: &[Value], applied: &[Value], typing: Typing<'_>) -> Result<Vec<Value>, WalkError> {
     let (old, new) = (steps(live, typing)?, steps(applied, typing)?);
     refuse_duplicates(&new)?;
-    let is_new = |step: &Step| new.iter().any(|(other, _)| other == step);
+    let places = by_step(&old);
+    let is_new: BTreeSet<&Step> = new.iter().map(|(step, _)| step).collect();
     let mut merged = Vec::with_capacity(old.len() + new.len());
-    let mut rest = old.iter().peekable();
+    let mut next = 0;
     for (step, change) in &new {
-        let Some(place) = old.iter().position(|(other, _)| other == step) else {
+        let Some(&place) = places.get(step) else {
             merged.push((*change).clone());
             continue;
         };
-        // Live-only items that stand before this one.
-        while let Some((other, item)) = rest.peek() {
-            let ahead = old.iter().position(|(step, _)| step == other).is_some_and(|at| at < place);
-            if !ahead {
-                break;
-            }
-            if !is_new(other) {
-                merged.push((*item).clone());
-            }
-            rest.next();
+        if next <= place {
+            let ahead = old[next..place].iter().filter(|(other, _)| !is_new.contains(other));
+            merged.extend(ahead.map(|(_, item)| (*item).clone()));
+            next = place + 1;
         }
         let (_, item) = &old[place];
         merged.push(merge(Some((*item).clone()), change, typing.items())?);
-        if rest.peek().is_some_and(|(other, _)| other == step) {
-            rest.next();
-        }
     }
-    merged.extend(rest.filter(|(step, _)| !is_new(step)).map(|(_, item)| (*item).clone()));
+    let rest = old[next..].iter().filter(|(step, _)| !is_new.contains(step));
+    merged.extend(rest.map(|(_, item)| (*item).clone()));
     Ok(merged)
+}
+
+/// Where each item stands; of equal ones the first.
+fn by_step<'s>(list: &'s [(Step, &Value)]) -> BTreeMap<&'s Step, usize> {
+    let mut places = BTreeMap::new();
+    for (index, (step, _)) in list.iter().enumerate() {
+        places.entry(step).or_insert(index);
+    }
+    places
 }
 
 /// A merging list with `modified` laid over `current`, without the items that only `original` and `current` have.
@@ -160,9 +164,9 @@ pub(crate) fn merge_items(
     typing: Typing<'_>,
 ) -> Result<Vec<Value>, WalkError> {
     let (before, after) = (steps(original, typing)?, steps(modified, typing)?);
-    let has = |list: &[(Step, &Value)], step: &Step| list.iter().any(|(other, _)| other == step);
+    let (before, after) = (by_step(&before), by_step(&after));
     let merged = merge_lists(current, modified, typing)?;
-    let gone = |step: &Step| has(&before, step) && !has(&after, step);
+    let gone = |step: &Step| before.contains_key(step) && !after.contains_key(step);
     Ok(steps(&merged, typing)?
         .into_iter()
         .filter(|(step, _)| !gone(step))
@@ -203,13 +207,11 @@ fn compare_children(
         }
         (Value::Array(old), Value::Array(new)) => {
             let (old, new) = (steps(old, typing)?, steps(new, typing)?);
-            let value = |list: &[(Step, &Value)], step: &Step| {
-                list.iter().find(|(other, _)| other == step).map(|(_, item)| (*item).clone())
-            };
-            let gone = old.iter().filter(|(step, _)| !new.iter().any(|(other, _)| other == step));
-            for (step, _) in new.iter().chain(gone) {
-                let (before, after) = (value(&old, step), value(&new, step));
-                compare_at(step, (before.as_ref(), after.as_ref()), typing.items(), true, found)?;
+            let (before, after) = (by_step(&old), by_step(&new));
+            let gone = before.keys().filter(|step| !after.contains_key(*step));
+            for &step in after.keys().chain(gone) {
+                let pair = (before.get(step).map(|at| old[*at].1), after.get(step).map(|at| new[*at].1));
+                compare_at(step, pair, typing.items(), true, found)?;
             }
         }
         _ => {}

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::PatchError;
-use super::order::{identity, normalize};
+use super::order::{Positions, normalize};
 use crate::gvk::GroupVersionKind;
 use crate::typing::{Patch, Typing};
 
@@ -45,9 +45,9 @@ fn merge_map(
     }
     for (key, change) in changes {
         if let Some(name) = key.strip_prefix(DELETE_FROM) {
-            let gone = as_list(change, key)?;
+            let gone = Positions::of(as_list(change, key)?, None);
             if let Some(Value::Array(items)) = fields.get_mut(name) {
-                items.retain(|item| !gone.contains(item));
+                items.retain(|item| !gone.has(item));
             }
         }
     }
@@ -152,43 +152,45 @@ fn merge_list(
 ) -> Result<Vec<Value>, PatchError> {
     let server = items.clone();
     let Some(key) = rules.key.as_deref() else {
-        let mut merged: Vec<Value> = Vec::with_capacity(items.len() + changes.len());
-        for item in items.into_iter().chain(changes.iter().cloned()) {
-            if !merged.contains(&item) {
-                merged.push(item);
-            }
-        }
+        let mut seen = Positions::of(&[], None);
+        let mut merged: Vec<Value> = items.into_iter().chain(changes.iter().cloned()).collect();
+        merged.retain(|item| seen.insert(item, 0));
         return Ok(normalize(merged, changes, &server, None));
     };
-    let (mut merged, mut plain, mut replace) = (items, Vec::new(), false);
+    let (mut plain, mut gone, mut replace) = (Vec::new(), Vec::new(), false);
     for change in changes {
         let directive = change.get(PATCH).map(|directive| directive.as_str().unwrap_or_default());
         match directive {
-            None => plain.push(change),
+            None => plain.push(change.clone()),
             Some("replace") => replace = true,
             Some("delete") => {
-                let gone = required_identity(change, key)?;
-                merged.retain(|item| item.get(key) != Some(gone));
+                required_identity(change, key)?;
+                gone.push(change.clone());
             }
             Some(other) => return Err(unknown_directive(other)),
         }
     }
     if replace {
-        return Ok(plain.into_iter().map(without_directives).collect());
+        return Ok(plain.iter().map(without_directives).collect());
     }
+    let gone = Positions::of(&gone, Some(key));
+    let mut merged: Vec<Value> = items.into_iter().filter(|item| !gone.has(item)).collect();
+    let mut places = Positions::of(&merged, Some(key));
     for change in &plain {
-        let wanted = required_identity(change, key)?;
-        match merged.iter_mut().find(|item| identity(item, Some(key)) == Some(wanted)) {
-            Some(item) => {
-                let fields = item.as_object().cloned().unwrap_or_default();
+        required_identity(change, key)?;
+        match places.get(change) {
+            Some(place) => {
+                let fields = merged[place].as_object().cloned().unwrap_or_default();
                 let changes = change.as_object().cloned().unwrap_or_default();
-                *item = Value::Object(merge_map(fields, &changes, typing.items())?);
+                merged[place] = Value::Object(merge_map(fields, &changes, typing.items())?);
             }
-            None => merged.push(without_directives(change)),
+            None => {
+                places.insert(change, merged.len());
+                merged.push(without_directives(change));
+            }
         }
     }
-    let order: Vec<Value> = plain.into_iter().cloned().collect();
-    Ok(normalize(merged, &order, &server, Some(key)))
+    Ok(normalize(merged, &plain, &server, Some(key)))
 }
 
 fn required_identity<'a>(item: &'a Value, key: &str) -> Result<&'a Value, PatchError> {
@@ -200,13 +202,16 @@ fn required_identity<'a>(item: &'a Value, key: &str) -> Result<&'a Value, PatchE
     })
 }
 
-/// A value as it enters the object: no directives, no nulls in maps, deletions left out of lists.
+/// A value as it enters the object: no directives, no nulls in maps. Of lists, deletions and the item that says that the
+/// list is replaced are left out.
 fn without_directives(value: &Value) -> Value {
     match value {
         Value::Object(map) => Value::Object(without_directives_map(map)),
         Value::Array(items) => items
             .iter()
-            .filter(|item| item.get(PATCH).is_none_or(|directive| directive != "delete"))
+            .filter(|item| {
+                item.get(PATCH).is_none_or(|directive| directive != "delete" && directive != "replace")
+            })
             .map(without_directives)
             .filter(|item| !item.is_null())
             .collect(),

@@ -17,6 +17,15 @@ fn pod(target: Value, patch: &Value) -> Value {
     strategic_on(&GroupVersionKind::new("", "v1", "Pod"), target, patch)
 }
 
+/// A kubelet says that its list of addresses is the whole list before there is any.
+#[test]
+fn a_list_that_replaces_nothing_is_taken_without_its_directive() {
+    let patch = json!({"status": {"podIPs": [{"$patch": "replace"}, {"ip": "10.0.0.5"}]}});
+    assert_eq!(pod(json!({}), &patch)["status"]["podIPs"], json!([{"ip": "10.0.0.5"}]));
+    let empty = json!({"status": {"podIPs": [{"$patch": "replace"}]}});
+    assert_eq!(pod(json!({"status": {}}), &empty)["status"]["podIPs"], json!([]));
+}
+
 mod json_patches {
     use super::*;
 
@@ -308,6 +317,34 @@ fn three_way_tells_ports_apart_by_number_and_protocol() {
     assert_eq!(patch["spec"]["containers"], json!([{"name": "dns", "image": "b"}]));
     let patch = three_way(None, &dns("a", "new"), &dns("a", "tcp"), &pod_gvk).unwrap();
     assert_eq!(pod(dns("a", "tcp"), &patch), dns("a", "new"));
+}
+
+/// Lists come from requests: twice the items must not take four times as long.
+#[test]
+fn large_lists_are_merged_in_reasonable_time() {
+    let containers = |image: &str| -> Value {
+        (0..40_000).map(|index| json!({"name": format!("c{index}"), "image": image})).collect()
+    };
+    let object = |image: &str| {
+        json!({"apiVersion": "v1", "kind": "Pod", "spec": {"containers": containers(image)},
+        "metadata": {"finalizers": (0..40_000).map(|index| format!("f{index}")).collect::<Vec<_>>()}})
+    };
+    let gvk = GroupVersionKind::new("", "v1", "Pod");
+    let started = std::time::Instant::now();
+    let patch = three_way(Some(&object("a")), &object("b"), &object("a"), &gvk).unwrap();
+    assert_eq!(pod(object("a"), &patch), object("b"));
+    let now = "2026-01-01T00:00:00Z".parse().unwrap();
+    let writer = crate::apply::Writer { manager: "m", subresource: "", now };
+    let typing = crate::typing::Typing::of(&gvk);
+    let applied = crate::apply::apply(
+        Some(&object("a")),
+        &object("b"),
+        writer,
+        crate::apply::OnConflict::Force,
+        typing,
+    );
+    assert_eq!(applied.unwrap()["spec"], object("b")["spec"]);
+    assert!(started.elapsed() < std::time::Duration::from_secs(30), "took {:?}", started.elapsed());
 }
 
 /// T-18: Secrets that Git holds empty and something in the cluster fills.

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::order::identity;
+use super::order::{Positions, identity};
 use super::strategic::{DELETE_FROM, PATCH, RETAIN_KEYS, SET_ORDER, strategic};
 use super::{PatchError, merge};
 use crate::apply::merge_items;
@@ -210,15 +210,13 @@ fn list_patch(
     if key.is_some_and(|key| is_ambiguous(lists.modified, key) || is_ambiguous(lists.current, key)) {
         return replacing_patch(name, lists, typing, patch);
     }
+    let (modified, current) = (Positions::of(lists.modified, key), Positions::of(lists.current, key));
     let mut changes = match key {
         Some(key) => changed_items(lists, key, Retain::by(Some(rules)), typing.items())?,
-        None => lists.modified.iter().filter(|item| !lists.current.contains(item)).cloned().collect(),
+        None => lists.modified.iter().filter(|item| !current.has(item)).cloned().collect(),
     };
-    let gone: Vec<&Value> = lists
-        .original
-        .iter()
-        .filter(|item| find(lists.modified, item, key).is_none() && find(lists.current, item, key).is_some())
-        .collect();
+    let gone: Vec<&Value> =
+        lists.original.iter().filter(|item| !modified.has(item) && current.has(item)).collect();
     match key {
         Some(key) => {
             changes.extend(gone.iter().filter_map(|item| {
@@ -252,9 +250,7 @@ fn list_patch(
 
 /// Whether the merge key does not tell the items apart: a container's ports 53/TCP and 53/UDP.
 fn is_ambiguous(list: &[Value], key: &str) -> bool {
-    list.iter()
-        .enumerate()
-        .any(|(index, item)| list[..index].iter().any(|other| other.get(key) == item.get(key)))
+    Positions::of(list, Some(key)).len() < list.len()
 }
 
 /// A list that cannot be merged by its merge key is merged here, by all the keys that tell its items apart, and
@@ -281,14 +277,16 @@ fn changed_items(
     typing: Typing<'static>,
 ) -> Result<Vec<Value>, PatchError> {
     let empty = Map::new();
+    let (before, present) =
+        (Positions::of(lists.original, Some(key)), Positions::of(lists.current, Some(key)));
     let mut changes = Vec::new();
     for item in lists.modified {
-        let Some(current) = find(lists.current, item, Some(key)) else {
+        let Some(current) = present.get(item).map(|place| &lists.current[place]) else {
             changes.push(item.clone());
             continue;
         };
         let sides = Sides {
-            original: find(lists.original, item, Some(key)).and_then(Value::as_object).unwrap_or(&empty),
+            original: before.get(item).and_then(|place| lists.original[place].as_object()).unwrap_or(&empty),
             modified: item.as_object().unwrap_or(&empty),
             current: current.as_object().unwrap_or(&empty),
         };
@@ -299,11 +297,6 @@ fn changed_items(
         }
     }
     Ok(changes)
-}
-
-fn find<'a>(list: &'a [Value], item: &Value, key: Option<&str>) -> Option<&'a Value> {
-    let wanted = identity(item, key)?;
-    list.iter().find(|other| identity(other, key) == Some(wanted))
 }
 
 /// Whether the items of `modified` are in the same relative order in `current`.

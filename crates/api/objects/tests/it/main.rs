@@ -1,15 +1,20 @@
 //! The manifests of real repositories and charts, through everything that the API server does to them.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
-
 use std::path::{Path, PathBuf};
 
 use objects::{GroupVersionKind, Value, apply, decode, defaults, kinds, patch, schema, typing};
 use serde_json::json;
 
+/// A directory of the test data that lies beside the checkout. (`test-kit` has the same, but needs the API server,
+/// which needs this crate.)
+fn shared(path: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(3).expect("crates/api/objects");
+    root.join("../shared").join(path).canonicalize().expect("test data beside the checkout")
+}
+
 /// Every YAML document below `shared/repos/expected` and the plain manifests of the repositories.
 fn manifests() -> Vec<(PathBuf, Value)> {
-    let root = test_kit::shared("repos");
+    let root = shared("repos");
     let mut files = Vec::new();
     collect(&root, &mut files);
     files.sort();
@@ -85,7 +90,7 @@ fn real_manifests_apply_on_the_server_and_again_without_change() {
 fn schemas_of_real_definitions_are_read() {
     let mut read = 0;
     let mut files = Vec::new();
-    collect(&test_kit::shared("charts"), &mut files);
+    collect(&shared("charts"), &mut files);
     for file in files {
         let Ok(text) = std::fs::read_to_string(&file) else { continue };
         if !text.contains("kind: CustomResourceDefinition") {
