@@ -1,0 +1,70 @@
+//! Where a write meets the rules of its kind's fields: defaults, and who owns which field.
+
+use objects::apply::{ApplyError, OnConflict, Writer};
+use objects::defaults;
+use objects::schema::FieldError;
+use serde_json::Value;
+
+use crate::catalog::{Origin, Resource};
+use crate::core::Call;
+use crate::error::ApiError;
+
+/// Fills in what upstream fills in.
+pub(crate) fn default(resource: &Resource, object: &mut Value) {
+    match &resource.origin {
+        Origin::Builtin(_) => defaults::apply(object),
+        Origin::Custom(custom) => {
+            if let Some(schema) = &custom.schema {
+                schema.fill(object);
+            }
+        }
+    }
+}
+
+fn writer<'a>(call: &'a Call, manager: &'a str) -> Writer<'a> {
+    // The scale subresource has its own type, but what it writes are fields of the object.
+    Writer { manager, subresource: &call.info.subresource, now: call.now }
+}
+
+/// Records what `manager` changed.
+pub(crate) fn attribute(
+    call: &Call,
+    old: Option<&Value>,
+    new: &mut Value,
+    manager: &str,
+) -> Result<(), ApiError> {
+    let typing = call.resource.model.typing();
+    objects::apply::update_managed_fields(old, new, writer(call, manager), typing)
+        .map_err(|error| malformed(call, new, &error))
+}
+
+/// The object that results when `manager` applies `applied` over `live`.
+pub(crate) fn apply(
+    call: &Call,
+    live: Option<&Value>,
+    applied: &Value,
+    manager: &str,
+) -> Result<Value, ApiError> {
+    let on_conflict = if call.query.flag("force") { OnConflict::Force } else { OnConflict::Fail };
+    let typing = call.resource.model.typing();
+    objects::apply::apply(live, applied, writer(call, manager), on_conflict, typing).map_err(|error| {
+        match error {
+            ApplyError::Conflicts(conflicts) => {
+                let message = ApplyError::Conflicts(conflicts.clone()).to_string();
+                let causes = conflicts
+                    .into_iter()
+                    .map(|conflict| (conflict.field, format!("conflict with {}", conflict.manager)));
+                ApiError::apply_conflict(message, causes)
+            }
+            ApplyError::ManagedFieldsSet => ApiError::bad_request("metadata.managedFields must be nil"),
+            other => malformed(call, applied, &other),
+        }
+    })
+}
+
+/// A list whose items cannot be told apart.
+fn malformed(call: &Call, object: &Value, error: &dyn std::fmt::Display) -> ApiError {
+    let resource = &call.resource;
+    let problem = FieldError::invalid("metadata.managedFields", Value::Null, error.to_string());
+    ApiError::invalid(&resource.group, &resource.kind, objects::meta::name(object), &[problem])
+}

@@ -1,0 +1,137 @@
+//! Bodies become objects: JSON or YAML, checked for fields that are unknown or written twice.
+
+mod json;
+mod protobuf;
+
+use http::HeaderMap;
+use objects::meta;
+use serde_json::Value;
+
+use crate::catalog::Resource;
+use crate::core::Call;
+use crate::error::ApiError;
+use crate::http::negotiate;
+
+/// What happens to unknown and duplicate fields: the query `fieldValidation`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FieldValidation {
+    Ignore,
+    Warn,
+    Strict,
+}
+
+impl FieldValidation {
+    pub(crate) fn of(call: &Call) -> Result<FieldValidation, ApiError> {
+        match call.query.get("fieldValidation") {
+            None | Some("Warn") => Ok(FieldValidation::Warn),
+            Some("Ignore") => Ok(FieldValidation::Ignore),
+            Some("Strict") => Ok(FieldValidation::Strict),
+            Some(other) => Err(ApiError::bad_request(format!(
+                "fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
+            ))),
+        }
+    }
+}
+
+/// A parsed body and the paths of the fields it has twice.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    pub(crate) value: Value,
+    pub(crate) duplicates: Vec<String>,
+}
+
+/// Parses JSON; the last of duplicate fields wins.
+pub(crate) fn json(bytes: &[u8]) -> Result<Parsed, ApiError> {
+    json::parse(bytes)
+        .map_err(|error| ApiError::bad_request(format!("couldn't parse the body as JSON: {error}")))
+}
+
+/// Parses one YAML document.
+pub(crate) fn yaml(bytes: &[u8]) -> Result<Parsed, ApiError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| ApiError::bad_request("the body is not UTF-8"))?;
+    let value = yaml::from_str(text)
+        .map_err(|error| ApiError::bad_request(format!("error parsing YAML: {error}")))?;
+    Ok(Parsed { value, duplicates: Vec::new() })
+}
+
+/// Parses a body of either format by its `Content-Type`.
+pub(crate) fn body(headers: &HeaderMap, bytes: &[u8]) -> Result<Parsed, ApiError> {
+    match negotiate::content_type(headers)? {
+        "application/json" => json(bytes),
+        "application/yaml" => yaml(bytes),
+        "application/vnd.kubernetes.protobuf" => match protobuf::parse(bytes) {
+            Ok(value) => Ok(Parsed { value, duplicates: Vec::new() }),
+            Err(error) => Err(ApiError::bad_request(format!("couldn't parse the body as protobuf: {error}"))),
+        },
+        _ => Err(ApiError::unsupported_media("application/json, application/yaml")),
+    }
+}
+
+/// Checks that a body is an object of the resource's kind and version, filling in what it leaves out.
+pub(crate) fn typed(value: &mut Value, kind: &str, api_version: &str) -> Result<(), ApiError> {
+    if !value.is_object() {
+        return Err(ApiError::bad_request("the body of the request is not an object"));
+    }
+    let given = |value: &Value, field: &str| value[field].as_str().unwrap_or_default().to_owned();
+    let (found_kind, found_version) = (given(value, "kind"), given(value, "apiVersion"));
+    if found_kind.is_empty() {
+        value["kind"] = kind.into();
+    } else if found_kind != kind {
+        return Err(ApiError::bad_request(format!(
+            "{found_kind} in version {:?} cannot be handled as a {kind}: the kind in the data ({found_kind}) does not match the expected kind ({kind})",
+            found_version.rsplit('/').next().unwrap_or_default()
+        )));
+    }
+    if found_version.is_empty() {
+        value["apiVersion"] = api_version.into();
+    } else if found_version != api_version {
+        return Err(ApiError::bad_request(format!(
+            "the API version in the data ({found_version}) does not match the expected API version ({api_version})"
+        )));
+    }
+    if !value["metadata"].is_object() {
+        if !value["metadata"].is_null() {
+            return Err(ApiError::bad_request("metadata is not an object"));
+        }
+        meta::metadata_mut(value);
+    }
+    Ok(())
+}
+
+/// Brings an object of a resource into the form in which it is handled: types checked, unknown fields dropped and,
+/// with the duplicates, refused, warned of or ignored.
+pub(crate) fn normalize(call: &Call, object: &mut Value, duplicates: Vec<String>) -> Result<(), ApiError> {
+    let resource = &*call.resource;
+    let mut problems: Vec<String> =
+        duplicates.into_iter().map(|path| format!("duplicate field {path:?}")).collect();
+    let mut unknown = decode(resource, object)?;
+    if let Some(schema) = resource.custom().and_then(|custom| custom.schema.as_ref()) {
+        unknown.extend(schema.prune(object));
+    }
+    problems.extend(unknown.into_iter().map(|path| format!("unknown field {path:?}")));
+    if problems.is_empty() {
+        return Ok(());
+    }
+    match FieldValidation::of(call)? {
+        FieldValidation::Ignore => {}
+        FieldValidation::Warn => problems.into_iter().for_each(|problem| call.warn(problem)),
+        FieldValidation::Strict => {
+            let list = problems.join(", ");
+            let message = format!(
+                "{} in version {:?} cannot be handled as a {}: strict decoding error: {list}",
+                resource.kind, resource.version, resource.kind
+            );
+            return Err(ApiError::bad_request(message));
+        }
+    }
+    Ok(())
+}
+
+fn decode(resource: &Resource, object: &mut Value) -> Result<Vec<String>, ApiError> {
+    objects::decode::decode(object).map_err(|error| {
+        ApiError::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: {error}",
+            resource.kind, resource.version, resource.kind
+        ))
+    })
+}

@@ -1,0 +1,226 @@
+//! What is particular to some kinds when they are written: upstream calls it their strategy.
+
+mod definition;
+mod namespace;
+
+use objects::meta;
+use ring::rand::{SecureRandom, SystemRandom};
+use serde_json::{Value, json};
+
+use crate::catalog::{Origin, Resource};
+use crate::cleanup;
+use crate::core::Call;
+use crate::write::Outcome;
+
+/// Built-in kinds whose specification has a generation.
+const GENERATIONS: &[(&str, &str)] = &[
+    ("", "pods"),
+    ("", "replicationcontrollers"),
+    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
+    ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
+    ("apiextensions.k8s.io", "customresourcedefinitions"),
+    ("apps", "daemonsets"),
+    ("apps", "deployments"),
+    ("apps", "replicasets"),
+    ("apps", "statefulsets"),
+    ("batch", "cronjobs"),
+    ("batch", "jobs"),
+    ("flowcontrol.apiserver.k8s.io", "flowschemas"),
+    ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"),
+    ("networking.k8s.io", "ingresses"),
+    ("networking.k8s.io", "ingressclasses"),
+    ("networking.k8s.io", "networkpolicies"),
+    ("policy", "poddisruptionbudgets"),
+];
+
+/// Kinds whose status is part of what a client creates.
+const STATUS_WITH_CREATE: &[(&str, &str)] = &[("", "nodes")];
+
+fn listed(list: &[(&str, &str)], resource: &Resource) -> bool {
+    list.iter().any(|(group, plural)| resource.is(group, plural))
+}
+
+pub(crate) fn has_generation(resource: &Resource) -> bool {
+    match resource.origin {
+        Origin::Custom(_) => true,
+        Origin::Builtin(_) => listed(GENERATIONS, resource),
+    }
+}
+
+/// Whether an update changes what a controller acts on.
+pub(crate) fn spec_changed(resource: &Resource, old: &Value, new: &Value) -> bool {
+    match resource.origin {
+        Origin::Builtin(_) if resource.group == "admissionregistration.k8s.io" => {
+            old["webhooks"] != new["webhooks"]
+        }
+        Origin::Builtin(_) => old.get("spec") != new.get("spec"),
+        Origin::Custom(_) => {
+            let with_status = resource.has_subresource("status");
+            let relevant = |object: &Value| -> Vec<(String, Value)> {
+                let fields = object.as_object().into_iter().flatten();
+                fields
+                    .filter(|(name, _)| *name != "metadata" && !(with_status && *name == "status"))
+                    .map(|(name, value)| (name.clone(), value.clone()))
+                    .collect()
+            };
+            relevant(old) != relevant(new)
+        }
+    }
+}
+
+/// Five random characters after the prefix, of an alphabet without vowels and look-alikes.
+pub(crate) fn generate_name(object: &mut Value) {
+    const LONGEST_PREFIX: usize = 58;
+    let prefix: String =
+        meta::generate_name(object).unwrap_or_default().chars().take(LONGEST_PREFIX).collect();
+    let name = format!("{prefix}{}", random_suffix());
+    meta::set(object, "name", name.into());
+}
+
+pub(crate) fn random_suffix() -> String {
+    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    let mut bytes = [0_u8; 5];
+    if SystemRandom::new().fill(&mut bytes).is_err() {
+        // Names need to differ, not to be secret.
+        bytes.copy_from_slice(&uuid::Uuid::new_v4().as_bytes()[..5]);
+    }
+    bytes.iter().map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect()
+}
+
+/// Before defaults: clears what a client may not set and sets what is the server's.
+pub(crate) fn prepare_create(call: &Call, object: &mut Value) {
+    let resource = &call.resource;
+    if resource.has_subresource("status") && !listed(STATUS_WITH_CREATE, resource) {
+        match resource.origin {
+            Origin::Builtin(_) => object["status"] = json!({}),
+            Origin::Custom(_) => {
+                if let Some(fields) = object.as_object_mut() {
+                    fields.remove("status");
+                }
+            }
+        }
+    }
+    match (resource.group.as_str(), resource.plural.as_str()) {
+        ("", "pods") => object["status"] = json!({"phase": "Pending"}),
+        ("", "persistentvolumeclaims" | "persistentvolumes") => {
+            object["status"] = json!({"phase": "Pending"})
+        }
+        ("", "namespaces") => namespace::prepare(object),
+        ("", "secrets") => merge_string_data(object),
+        ("batch", "jobs") => select_own_pods(object),
+        ("", "services") | ("networking.k8s.io", "ingresses") => {
+            object["status"] = json!({"loadBalancer": {}})
+        }
+        ("apiextensions.k8s.io", "customresourcedefinitions") => definition::prepare(call, None, object),
+        _ => {}
+    }
+}
+
+/// Before defaults: keeps the part that the path does not speak of as it was.
+pub(crate) fn prepare_update(call: &Call, old: &Value, new: &mut Value) {
+    let resource = &call.resource;
+    match call.info.subresource.as_str() {
+        "status" => keep_all_but_status(resource, old, new),
+        "finalize" => namespace::keep_all_but_finalizers(old, new),
+        // Binding sets the node and says so in a condition.
+        "binding" => {}
+        _ => {
+            if resource.has_subresource("status") {
+                copy(old, new, "status");
+            }
+        }
+    }
+    match (resource.group.as_str(), resource.plural.as_str()) {
+        ("", "namespaces") if call.info.subresource != "finalize" => {
+            if let Some(finalizers) = old["spec"].get("finalizers") {
+                new["spec"]["finalizers"] = finalizers.clone();
+            }
+        }
+        ("", "secrets") => merge_string_data(new),
+        ("apiextensions.k8s.io", "customresourcedefinitions") => definition::prepare(call, Some(old), new),
+        _ => {}
+    }
+}
+
+fn copy(from: &Value, to: &mut Value, field: &str) {
+    match from.get(field) {
+        Some(value) => to[field] = value.clone(),
+        None => {
+            if let Some(fields) = to.as_object_mut() {
+                fields.remove(field);
+            }
+        }
+    }
+}
+
+/// A status write changes the status, and in built-in kinds also annotations and such; a custom resource's metadata
+/// stays whole.
+fn keep_all_but_status(resource: &Resource, old: &Value, new: &mut Value) {
+    let status = new.get("status").cloned();
+    let metadata = new["metadata"].clone();
+    *new = old.clone();
+    match status {
+        Some(status) => new["status"] = status,
+        None => copy(&Value::Null, new, "status"),
+    }
+    if let Origin::Builtin(_) = resource.origin {
+        let labels = new["metadata"].get("labels").cloned();
+        new["metadata"] = metadata;
+        if !matches!(resource.plural.as_str(), "nodes" | "pods") {
+            meta::set(new, "labels", labels.unwrap_or(Value::Null));
+        }
+    } else if let Some(fields) = metadata.get("managedFields") {
+        meta::set(new, "managedFields", fields.clone());
+    }
+}
+
+/// A Job without a selector of its own selects the Pods that carry its uid.
+fn select_own_pods(job: &mut Value) {
+    if job["spec"]["manualSelector"] == true || !job["spec"].is_object() {
+        return;
+    }
+    let (name, uid) = (meta::name(job).to_owned(), meta::uid(job).to_owned());
+    let spec = &mut job["spec"];
+    if !spec["template"].is_object() {
+        return;
+    }
+    for (label, value) in [
+        ("batch.kubernetes.io/controller-uid", &uid),
+        ("batch.kubernetes.io/job-name", &name),
+        ("controller-uid", &uid),
+        ("job-name", &name),
+    ] {
+        meta::set_label(&mut spec["template"], label, Some(value));
+    }
+    spec["selector"] = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
+}
+
+/// `stringData` is write-only: its values go into `data`, encoded.
+fn merge_string_data(object: &mut Value) {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    let Some(fields) = object.as_object_mut() else { return };
+    let Some(plain) = fields.remove("stringData") else { return };
+    let Some(plain) = plain.as_object().filter(|plain| !plain.is_empty()) else { return };
+    let data = fields.entry("data").or_insert_with(|| json!({}));
+    if !data.is_object() {
+        *data = json!({});
+    }
+    for (key, value) in plain {
+        if let Some(text) = value.as_str() {
+            data[key] = STANDARD.encode(text).into();
+        }
+    }
+}
+
+/// What else has to be there once the object is. Failures are logged: the write itself is done.
+pub(crate) async fn after_write(call: &Call, object: &Value, outcome: Outcome) {
+    if outcome == Outcome::Created && call.resource.is("", "namespaces") {
+        namespace::furnish(&call.core, meta::name(object)).await;
+    }
+    if outcome == Outcome::Updated && call.resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
+        cleanup::begin(&call.core, object);
+    }
+}
+
+pub(crate) use namespace::furnish as furnish_namespace;

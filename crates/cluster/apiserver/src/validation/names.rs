@@ -1,0 +1,186 @@
+//! The forms of names: DNS labels and subdomains, label keys and values, path segments.
+
+/// What a name has to look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// RFC 1123 subdomain.
+    Subdomain,
+    /// RFC 1123 label.
+    Label,
+    /// RFC 1035 label: does not start with a digit.
+    Label1035,
+    /// Anything that can stand in a path.
+    Segment,
+}
+
+const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+const VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+
+const SUBDOMAIN_LENGTH: usize = 253;
+const LABEL_LENGTH: usize = 63;
+
+fn too_long(limit: usize) -> String {
+    format!("must be no more than {limit} bytes")
+}
+
+fn is_label(text: &str) -> bool {
+    let alphanumeric = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let bytes = text.as_bytes();
+    match (bytes.first(), bytes.last()) {
+        (Some(first), Some(last)) => {
+            alphanumeric(*first)
+                && alphanumeric(*last)
+                && bytes.iter().all(|c| alphanumeric(*c) || *c == b'-')
+        }
+        _ => false,
+    }
+}
+
+fn is_subdomain(text: &str) -> bool {
+    !text.is_empty() && text.split('.').all(is_label)
+}
+
+/// `([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]`
+fn is_qualified_part(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    match (bytes.first(), bytes.last()) {
+        (Some(first), Some(last)) => {
+            first.is_ascii_alphanumeric()
+                && last.is_ascii_alphanumeric()
+                && bytes.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.'))
+        }
+        _ => false,
+    }
+}
+
+/// What is wrong with a name of that form.
+pub(crate) fn problems(form: Form, name: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    let (limit, fits, text) = match form {
+        Form::Subdomain => (SUBDOMAIN_LENGTH, is_subdomain(name), SUBDOMAIN),
+        Form::Label => (LABEL_LENGTH, is_label(name), LABEL),
+        Form::Label1035 => {
+            let fits = is_label(name) && !name.starts_with(|c: char| c.is_ascii_digit());
+            (LABEL_LENGTH, fits, LABEL_1035)
+        }
+        Form::Segment => return segment(name),
+    };
+    if name.len() > limit {
+        problems.push(too_long(limit));
+    }
+    if !fits {
+        problems.push(text.to_owned());
+    }
+    problems
+}
+
+fn segment(name: &str) -> Vec<String> {
+    if name == "." || name == ".." {
+        return vec![format!("may not be '{name}'")];
+    }
+    ["/", "%"]
+        .iter()
+        .filter(|part| name.contains(**part))
+        .map(|part| format!("may not contain '{part}'"))
+        .collect()
+}
+
+/// What is wrong with a container port's name.
+pub(crate) fn port_problems(name: &str) -> Vec<String> {
+    const LIMIT: usize = 15;
+    let mut problems = Vec::new();
+    if name.len() > LIMIT {
+        problems.push(format!("must be no more than {LIMIT} characters"));
+    }
+    if !name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-') {
+        problems.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".to_owned());
+    }
+    if !name.bytes().any(|c| c.is_ascii_lowercase()) {
+        problems.push("must contain at least one letter (a-z)".to_owned());
+    }
+    if name.contains("--") {
+        problems.push("must not contain consecutive hyphens".to_owned());
+    }
+    if name.starts_with('-') || name.ends_with('-') {
+        problems.push("must not begin or end with a hyphen".to_owned());
+    }
+    problems
+}
+
+/// What is wrong with a label or annotation key: `prefix/name`.
+pub(crate) fn key_problems(key: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    let name = match key.split_once('/') {
+        None => key,
+        Some((prefix, name)) => {
+            if name.contains('/') {
+                problems.push(format!("a valid label key must have at most one '/': {QUALIFIED}"));
+                return problems;
+            }
+            if prefix.is_empty() {
+                problems.push("prefix part must be non-empty".to_owned());
+            } else if !is_subdomain(prefix) {
+                problems.push(format!("prefix part {SUBDOMAIN}"));
+            } else if prefix.len() > SUBDOMAIN_LENGTH {
+                problems.push(format!("prefix part {}", too_long(SUBDOMAIN_LENGTH)));
+            }
+            name
+        }
+    };
+    if name.is_empty() {
+        problems.push("name part must be non-empty".to_owned());
+    } else if name.len() > LABEL_LENGTH {
+        problems.push(format!("name part {}", too_long(LABEL_LENGTH)));
+    }
+    if !is_qualified_part(name) {
+        problems.push(QUALIFIED.to_owned());
+    }
+    problems
+}
+
+/// What is wrong with a label's value.
+pub(crate) fn value_problems(value: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    if value.len() > LABEL_LENGTH {
+        problems.push(too_long(LABEL_LENGTH));
+    }
+    if !value.is_empty() && !is_qualified_part(value) {
+        problems.push(VALUE.to_owned());
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked_by_their_form() {
+        for (form, good, bad) in [
+            (Form::Subdomain, "a.b-c.1", "A.b"),
+            (Form::Subdomain, "0", "a..b"),
+            (Form::Label, "1a", "a.b"),
+            (Form::Label1035, "a1", "1a"),
+            (Form::Segment, "system:node", "a/b"),
+        ] {
+            assert!(problems(form, good).is_empty(), "{good}");
+            assert!(!problems(form, bad).is_empty(), "{bad}");
+        }
+        assert_eq!(problems(Form::Label, &"a".repeat(64)), ["must be no more than 63 bytes"]);
+    }
+
+    #[test]
+    fn label_keys_and_values_are_checked() {
+        for good in ["a", "app.kubernetes.io/name", "A_b.c"] {
+            assert!(key_problems(good).is_empty(), "{good}");
+        }
+        for bad in ["", "/a", "a/", "a/b/c", "-a", "UPPER.example/x"] {
+            assert!(!key_problems(bad).is_empty(), "{bad}");
+        }
+        assert!(value_problems("").is_empty());
+        assert!(!value_problems("a b").is_empty());
+    }
+}

@@ -1,0 +1,12 @@
+//! The API as clients meet it: `kube` in process, `kubectl` over TLS.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod custom;
+mod in_process;
+mod kubectl;
+mod lifecycle;
+mod nodes;
+mod server;
+mod sockets;
+mod watching;

@@ -1,0 +1,145 @@
+//! What the server asks of a node, evictions, and a server that comes back.
+
+use std::sync::{Arc, Mutex};
+
+use apiserver::{ApiServer, Config, User};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream;
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::Api;
+use kube::api::{DeleteParams, EvictParams, LogParams, Patch, PatchParams, PostParams};
+use link::{ByteStream, LinkError, LogRequest, Node};
+use serde_json::{Value, json};
+
+use crate::server::Server;
+
+/// A node that remembers what it was asked.
+#[derive(Default)]
+struct Notes {
+    asked: Mutex<Vec<LogRequest>>,
+}
+
+impl Node for Notes {
+    fn logs(&self, request: LogRequest) -> BoxFuture<'_, Result<ByteStream, LinkError>> {
+        self.asked.lock().unwrap().push(request.clone());
+        Box::pin(async move {
+            if request.previous {
+                return Err(LinkError::NoPrevious { pod: request.pod, container: request.container });
+            }
+            Ok(stream::iter([Ok("one\n".into()), Ok("two\n".into())]).boxed())
+        })
+    }
+}
+
+fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+async fn bound_pod(server: &Server) -> Api<Pod> {
+    let pods: Api<Pod> = Api::namespaced(server.admin(), "default");
+    let pod: Pod = from(json!({"metadata": {"name": "p", "labels": {"app": "p"}}, "spec": {"containers": [
+        {"name": "main", "image": "x"}, {"name": "side", "image": "x"}]}}));
+    pods.create(&PostParams::default(), &pod).await.unwrap();
+    let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "here"}}).to_string();
+    let request =
+        http::Request::post("/api/v1/namespaces/default/pods/p/binding").body(binding.into_bytes()).unwrap();
+    server.admin().request_text(request).await.unwrap();
+    pods
+}
+
+fn said<T: std::fmt::Debug>(result: kube::Result<T>) -> (u16, String) {
+    match result.unwrap_err() {
+        kube::Error::Api(status) => (status.code, status.message.clone()),
+        other => panic!("not an answer of the API: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logs_come_from_the_node() {
+    let server = Server::start().await;
+    let pods = bound_pod(&server).await;
+    let main = LogParams { container: Some("main".to_owned()), ..LogParams::default() };
+    assert_eq!(said(pods.logs("p", &main).await), (503, "the node is not running".to_owned()));
+    let node = Arc::new(Notes::default());
+    server.api.set_node(node.clone());
+    let params = LogParams { tail_lines: Some(5), timestamps: true, ..main.clone() };
+    assert_eq!(pods.logs("p", &params).await.unwrap(), "one\ntwo\n");
+    let expected =
+        LogRequest { tail_lines: Some(5), timestamps: true, ..LogRequest::new("default", "p", "main") };
+    assert_eq!(*node.asked.lock().unwrap(), [expected]);
+    let which = said(pods.logs("p", &LogParams::default()).await);
+    assert_eq!(
+        which,
+        (400, "a container name must be specified for pod p, choose one of: [main side]".to_owned())
+    );
+    let before = said(pods.logs("p", &LogParams { previous: true, ..main }).await);
+    assert_eq!(before, (400, r#"previous terminated container "main" in pod "p" not found"#.to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_eviction_respects_the_budget() {
+    let server = Server::start().await;
+    let pods = bound_pod(&server).await;
+    let running = json!({"status": {"phase": "Running"}});
+    pods.patch_status("p", &PatchParams::default(), &Patch::Merge(running)).await.unwrap();
+    let budgets: Api<k8s_openapi::api::policy::v1::PodDisruptionBudget> =
+        Api::namespaced(server.admin(), "default");
+    let budget = from(
+        json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "p"}}}}),
+    );
+    budgets.create(&PostParams::default(), &budget).await.unwrap();
+    let (code, message) = said(pods.evict("p", &EvictParams::default()).await);
+    assert_eq!(code, 429, "{message}");
+    let allowed = json!({"status": {"disruptionsAllowed": 1, "currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2}});
+    budgets.patch_status("b", &PatchParams::default(), &Patch::Merge(allowed)).await.unwrap();
+    pods.evict("p", &EvictParams::default()).await.unwrap();
+    assert!(pods.get("p").await.unwrap().metadata.deletion_timestamp.is_some());
+    let left = budgets.get("b").await.unwrap().status.unwrap();
+    assert_eq!(left.disruptions_allowed, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_supported_says_so() {
+    let server = Server::start().await;
+    let pods = bound_pod(&server).await;
+    drop(pods);
+    let request =
+        http::Request::post("/api/v1/namespaces/default/pods/p/exec?command=ls").body(Vec::new()).unwrap();
+    let (code, message) = said(server.admin().request_text(request).await);
+    assert_eq!((code, message.as_str()), (501, "pods/exec is not supported yet"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_server_has_everything_and_makes_nothing_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let pki = || apiserver::pki::Pki::open(&directory.path().join("pki")).unwrap();
+    let start = async || {
+        let store = store::Store::open(&directory.path().join("store"), &store::Config::default()).unwrap();
+        ApiServer::start(Config::new(store, &pki())).await.unwrap()
+    };
+    let client = |server: &ApiServer| kube::Client::new(server.service(User::admin()), "default");
+    let server = start().await;
+    let secrets: Api<Secret> = Api::namespaced(client(&server), "default");
+    let made = secrets
+        .create(&PostParams::default(), &from(json!({"metadata": {"name": "s"}, "stringData": {"a": "b"}})))
+        .await;
+    let made = made.unwrap();
+    let version = made.metadata.resource_version.clone();
+    drop(secrets);
+    server.stop().await;
+    drop(server);
+    // The client's own worker lets go of the service a moment after its last handle.
+    let server = loop {
+        match store::Store::open(&directory.path().join("store"), &store::Config::default()) {
+            Ok(store) => break ApiServer::start(Config::new(store, &pki())).await.unwrap(),
+            Err(store::Error::InUse) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let secrets: Api<Secret> = Api::namespaced(client(&server), "default");
+    assert_eq!(secrets.get("s").await.unwrap(), made);
+    let list = secrets.list(&kube::api::ListParams::default()).await.unwrap();
+    assert_eq!(list.metadata.resource_version, version, "a second start writes nothing");
+    secrets.delete("s", &DeleteParams::default()).await.unwrap();
+}

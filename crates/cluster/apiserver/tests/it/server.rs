@@ -1,0 +1,134 @@
+//! A server of one's own for each test.
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use apiserver::pki::{Pki, cluster_names};
+use apiserver::{ApiServer, Config, User};
+use store::Store;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) struct Server {
+    pub(crate) api: std::sync::Arc<ApiServer>,
+    pub(crate) directory: TempDir,
+    pki: Pki,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Server {
+        let directory = tempfile::tempdir().unwrap();
+        let pki = Pki::ephemeral().unwrap();
+        let store = Store::open(&directory.path().join("store"), &store::Config::default()).unwrap();
+        let api = ApiServer::start(Config::new(store, &pki)).await.unwrap();
+        Server { api: std::sync::Arc::new(api), directory, pki }
+    }
+
+    pub(crate) fn client(&self, user: User) -> kube::Client {
+        kube::Client::new(self.api.service(user), "default")
+    }
+
+    pub(crate) fn admin(&self) -> kube::Client {
+        self.client(User::admin())
+    }
+
+    /// Serves over TLS on a free port of the loopback address until the guard is dropped.
+    pub(crate) async fn listen(&self) -> Listening {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let tls =
+            self.pki.server_config(&cluster_names("cluster.local", "10.96.0.1".parse().unwrap())).unwrap();
+        let kubeconfig = self.directory.path().join("kubeconfig");
+        std::fs::write(&kubeconfig, self.pki.admin_kubeconfig(&url).unwrap()).unwrap();
+        let shutdown = CancellationToken::new();
+        let (api, token) = (self.api.clone(), shutdown.clone());
+        let task = tokio::spawn(async move { api.serve(listener, tls, token).await });
+        Listening { kubeconfig, home: self.directory.path().to_owned(), shutdown, _task: task }
+    }
+}
+
+pub(crate) struct Listening {
+    kubeconfig: PathBuf,
+    home: PathBuf,
+    shutdown: CancellationToken,
+    _task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+fn kubectl_path() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|directory| directory.join("kubectl"))
+        .find(|candidate| candidate.is_file())
+        .expect("kubectl is not on PATH: `cargo xtask tools` gets it")
+}
+
+impl Listening {
+    /// Runs kubectl with a token instead of the certificate; whether it succeeded, and what it said.
+    pub(crate) fn kubectl_as(&self, token: &str, arguments: &[&str]) -> (bool, String) {
+        let given = std::fs::read_to_string(&self.kubeconfig).unwrap();
+        let kept: Vec<&str> = given.lines().filter(|line| !line.contains("client-")).collect();
+        let bare = self.home.join("bare-kubeconfig");
+        std::fs::write(&bare, kept.join("\n").replace("user:\n", "user: {}\n")).unwrap();
+        let mut command = Command::new(kubectl_path());
+        command.arg("--kubeconfig").arg(&bare).arg("--request-timeout=30s").arg(format!("--token={token}"));
+        let output = command.args(arguments).env("HOME", &self.home).stdin(Stdio::null()).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    }
+
+    /// A client over TLS that shows neither certificate nor token.
+    pub(crate) async fn stranger(&self) -> kube::Client {
+        let mut config = kube::config::Kubeconfig::read_from(&self.kubeconfig).unwrap();
+        for entry in &mut config.auth_infos {
+            entry.auth_info = Some(kube::config::AuthInfo::default());
+        }
+        let options = kube::config::KubeConfigOptions::default();
+        let config = kube::Config::from_custom_kubeconfig(config, &options).await.unwrap();
+        kube::Client::try_from(config).unwrap()
+    }
+
+    /// Runs the real kubectl. It must end within 30 seconds, as every request of it does.
+    pub(crate) fn kubectl(&self, arguments: &[&str], input: &str) -> Output {
+        use std::io::Write;
+        let mut child = Command::new(kubectl_path())
+            .arg("--kubeconfig")
+            .arg(&self.kubeconfig)
+            .arg("--request-timeout=30s")
+            .args(arguments)
+            .env("HOME", &self.home)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    /// Runs kubectl, which must succeed, and gives what it printed.
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
+        self.run_with(arguments, "")
+    }
+
+    pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> String {
+        let output = self.kubectl(arguments, input);
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "kubectl {arguments:?} failed\n{out}\n{err}");
+        format!("{out}{err}")
+    }
+
+    /// Runs kubectl, which must fail, and gives what it complained of.
+    pub(crate) fn fail_with(&self, arguments: &[&str], input: &str) -> String {
+        let output = self.kubectl(arguments, input);
+        let out = String::from_utf8_lossy(&output.stdout);
+        assert!(!output.status.success(), "kubectl {arguments:?} succeeded\n{out}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+}
