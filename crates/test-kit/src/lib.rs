@@ -4,14 +4,18 @@
 //! temporary directories and end with the value that stands for them. Nothing here waits for time to pass: every
 //! wait is for a state, with a deadline, and says what it last saw.
 
+mod cluster;
 mod process;
 mod registry;
 mod repository;
 mod shared;
+mod stand_in;
 mod wait;
 
+pub use cluster::Cluster;
 pub use process::{Process, find_program, free_port};
 pub use registry::ImageRegistry;
 pub use repository::Repository;
 pub use shared::{shared, workspace};
+pub use stand_in::StandIn;
 pub use wait::{eventually, eventually_async};
