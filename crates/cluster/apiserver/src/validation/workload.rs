@@ -2,7 +2,7 @@
 
 use objects::schema::FieldError;
 use objects::selector::LabelSelector;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::pod::{self, Restarts};
 use super::{Problems, metadata};
@@ -100,7 +100,7 @@ pub(super) fn stateful_set(old: Option<&Value>, object: &Value, problems: &mut P
     let spec = &object["spec"];
     pod::not_negative(spec, "spec", "replicas", problems);
     selector(spec, problems);
-    template(spec, TEMPLATE, Restarts::Always, problems);
+    template(&with_claims(spec), TEMPLATE, Restarts::Always, problems);
     pod::one_of(spec, "spec", "podManagementPolicy", &["OrderedReady", "Parallel"], problems);
     let Some(old) = old else { return };
     let fixed = |object: &Value| {
@@ -124,6 +124,27 @@ pub(super) fn stateful_set(old: Option<&Value>, object: &Value, problems: &mut P
         let detail = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
         problems.push(FieldError::forbidden("spec", detail));
     }
+}
+
+/// The specification as its Pods will have it: each claim template is a volume of that name.
+fn with_claims(spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    let claims: Vec<Value> = spec["volumeClaimTemplates"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|claim| claim["metadata"]["name"].clone())
+        .map(|name| json!({"name": name, "persistentVolumeClaim": {"claimName": name}}))
+        .collect();
+    if claims.is_empty() || !spec["template"]["spec"].is_object() {
+        return spec;
+    }
+    let own = spec["template"]["spec"]["volumes"].as_array().cloned().unwrap_or_default();
+    // A claim stands in for a volume of the same name.
+    let named = |volume: &Value| claims.iter().any(|claim| claim["name"] == volume["name"]);
+    let volumes: Vec<Value> = own.into_iter().filter(|volume| !named(volume)).chain(claims.clone()).collect();
+    spec["template"]["spec"]["volumes"] = volumes.into();
+    spec
 }
 
 pub(super) fn job(old: Option<&Value>, object: &Value, problems: &mut Problems) {
@@ -198,5 +219,39 @@ pub(super) fn autoscaler(object: &Value, problems: &mut Problems) {
     {
         let detail = "must be greater than or equal to `minReplicas`";
         problems.push(FieldError::invalid("spec.maxReplicas", most.into(), detail));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claim_templates_are_volumes_of_a_stateful_set() {
+        let set = |mount: &str| {
+            json!({"spec": {
+                "serviceName": "loki",
+                "selector": {"matchLabels": {"app": "loki"}},
+                "volumeClaimTemplates": [{"metadata": {"name": "storage"}, "spec": {}}],
+                "template": {
+                    "metadata": {"labels": {"app": "loki"}},
+                    "spec": {"restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "containers": [{
+                        "name": "loki", "image": "loki", "imagePullPolicy": "Always",
+                        "terminationMessagePolicy": "File",
+                        "volumeMounts": [{"name": mount, "mountPath": "/var/loki"}],
+                    }]},
+                },
+            }})
+        };
+        let problems = |mount: &str| {
+            let mut problems = Problems::default();
+            stateful_set(None, &set(mount), &mut problems);
+            problems.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(problems("storage"), [""; 0]);
+        assert_eq!(
+            problems("other"),
+            ["spec.template.spec.containers[0].volumeMounts[0].name: Not found: \"other\""]
+        );
     }
 }
