@@ -51,9 +51,13 @@ impl Certificates {
     /// Sets what is served for names that have no certificate.
     ///
     /// # Errors
-    /// As [`Self::add`].
-    pub fn set_fallback(&mut self, chain: &[u8], key: &[u8]) -> Result<(), CertificateError> {
-        self.fallback = Some(certified(chain, key)?);
+    /// If chain and key do not belong together.
+    pub fn set_fallback(
+        &mut self,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<(), CertificateError> {
+        self.fallback = Some(certified_der(chain, key)?);
         Ok(())
     }
 
@@ -73,6 +77,13 @@ fn certified(chain: &[u8], key: &[u8]) -> Result<Arc<CertifiedKey>, CertificateE
         return Err(CertificateError::Empty);
     }
     let key = PrivateKeyDer::from_pem_slice(key).map_err(CertificateError::Key)?;
+    certified_der(chain, key)
+}
+
+fn certified_der(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<Arc<CertifiedKey>, CertificateError> {
     let provider = rustls::crypto::ring::default_provider();
     CertifiedKey::from_der(chain, key, &provider).map(Arc::new).map_err(CertificateError::Mismatch)
 }
@@ -104,8 +115,9 @@ mod tests {
             let (chain, key) = pair(name);
             certificates.add(name, chain.as_bytes(), key.as_bytes()).unwrap();
         }
-        let (chain, key) = pair("fallback");
-        certificates.set_fallback(chain.as_bytes(), key.as_bytes()).unwrap();
+        let made = rcgen::generate_simple_self_signed(["fallback".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        certificates.set_fallback(vec![made.cert.der().clone()], key).unwrap();
         let same = |left: Option<&str>, right: &str| {
             Arc::ptr_eq(&certificates.find(left).unwrap(), &certificates.by_name[right])
         };
