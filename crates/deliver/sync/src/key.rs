@@ -1,3 +1,5 @@
+//! The names of resources within an application.
+
 use std::fmt;
 
 use objects::{Value, gvk, meta};

@@ -131,6 +131,7 @@ pub(crate) fn reason(error: &ureq::Error) -> String {
         ureq::Error::HostNotFound => "host not found".to_owned(),
         ureq::Error::ConnectionFailed => "connection failed".to_owned(),
         ureq::Error::Timeout(_) => "it does not answer in time".to_owned(),
+        ureq::Error::Io(error) => error.to_string(),
         error => error.to_string(),
     }
 }

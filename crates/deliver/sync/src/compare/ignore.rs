@@ -63,7 +63,7 @@ impl IgnoreRules {
             for entry in live["metadata"]["managedFields"].as_array().into_iter().flatten() {
                 let manager = entry["manager"].as_str().unwrap_or_default();
                 if rule.managers.iter().any(|name| name == manager) {
-                    paths.add_fields(&entry["fieldsV1"], live);
+                    paths.add_fields(&entry["fieldsV1"]);
                 }
             }
         }

@@ -88,12 +88,12 @@ impl Paths {
         self.add(as_fields.collect());
     }
 
-    /// Adds the leaves of a `fieldsV1` set. Elements named by position are resolved in `live`.
-    pub(super) fn add_fields(&mut self, fields: &Value, live: &Value) {
-        self.add_fields_below(fields, live, &mut Vec::new());
+    /// Adds the leaves of a `fieldsV1` set.
+    pub(super) fn add_fields(&mut self, fields: &Value) {
+        self.add_fields_below(fields, &mut Vec::new());
     }
 
-    fn add_fields_below(&mut self, fields: &Value, live: &Value, path: &mut Path) {
+    fn add_fields_below(&mut self, fields: &Value, path: &mut Path) {
         let Some(fields) = fields.as_object().filter(|fields| fields.keys().any(|key| key != ".")) else {
             self.add(path.clone());
             return;
@@ -110,7 +110,7 @@ impl Paths {
                 _ => continue,
             };
             path.push(part);
-            self.add_fields_below(below, live, path);
+            self.add_fields_below(below, path);
             path.pop();
         }
     }
@@ -222,7 +222,6 @@ mod tests {
         let mut paths = Paths::default();
         paths.add_fields(
             &json!({"f:spec": {"f:containers": {"k:{\"name\":\"b\"}": {".": {}, "f:image": {}}}, "f:n": {"v:2": {}}}}),
-            &live,
         );
         let mut stripped = live.clone();
         paths.remove(&mut stripped);

@@ -283,7 +283,7 @@ pub(super) fn definition(object: &Value) -> Health {
 
 pub(super) fn disruption_budget(object: &Value) -> Health {
     let conditions = Conditions::of(object);
-    for condition in conditions.iter().filter(|c| c.is("False") && c.reason() != "InsufficientPods") {
+    if let Some(condition) = conditions.iter().find(|c| c.is("False") && c.reason() != "InsufficientPods") {
         return degraded(format!("PodDisruptionBudget has {}", condition.reason()));
     }
     if conditions.is_empty() { progressing("Waiting for status") } else { healthy() }

@@ -1,5 +1,7 @@
 //! Repositories as a person has them: made by libgit2, served by Git's own HTTP backend, changed while watched.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod http_backend;
 mod local;
 mod remote;
