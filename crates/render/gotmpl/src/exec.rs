@@ -1,0 +1,219 @@
+//! Execution of templates.
+
+mod call;
+mod eval;
+mod limits;
+mod walk;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::ast::{Arg, Template};
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::parse;
+use crate::set::Templates;
+use crate::value::{Str, Value};
+pub use limits::Limits;
+use limits::Meter;
+
+/// A value together with whether Go would hold it in a variable of type `interface {}`, on which the text of some
+/// errors (and what a nil does) depends.
+#[derive(Debug, Clone)]
+pub(crate) struct Operand {
+    pub(crate) value: Value,
+    pub(crate) interface: bool,
+}
+
+impl Operand {
+    pub(crate) fn plain(value: Value) -> Self {
+        Self { value, interface: false }
+    }
+
+    fn type_name(&self) -> &'static str {
+        if self.interface { "interface {}" } else { self.value.type_name() }
+    }
+}
+
+/// Parsed texts of `tpl` by text; the same snippet is often rendered many times.
+type Parsed = RefCell<HashMap<Str, Result<Rc<[Arc<Template>]>, parse::ParseError>>>;
+
+/// One execution: what functions reach through their first argument.
+pub struct Machine<'e> {
+    pub(crate) templates: Templates,
+    environment: &'e dyn Environment,
+    meter: Meter,
+    parsed: Parsed,
+    /// How many executions of each name are open in `include`.
+    pub(crate) included: HashMap<Str, u32>,
+    nondeterministic: bool,
+}
+
+impl std::fmt::Debug for Machine<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Machine").finish_non_exhaustive()
+    }
+}
+
+/// What executing one template needs to know.
+struct Frame {
+    template: Arc<Template>,
+    vars: Vec<(Arc<str>, Operand)>,
+    /// Where `and` or `or` stopped before its last argument, as long as nothing was evaluated since.
+    stopped: Option<usize>,
+}
+
+/// How `include` refuses to go on, and how deep it may go in one name.
+const MAX_INCLUDES: u32 = 1000;
+
+impl<'e> Machine<'e> {
+    #[must_use]
+    pub fn new(templates: &Templates, environment: &'e dyn Environment, limits: Limits) -> Self {
+        Self {
+            templates: templates.clone(),
+            environment,
+            meter: Meter::new(limits),
+            parsed: RefCell::default(),
+            included: HashMap::new(),
+            nondeterministic: false,
+        }
+    }
+
+    /// Executes a template by its name.
+    ///
+    /// # Errors
+    /// With Go's text; also when a limit is exceeded.
+    pub fn execute(&mut self, name: &str, data: &Value) -> Result<Str, Error> {
+        let Some(template) = self.templates.get(name) else {
+            let name = crate::quote::quote(name.as_bytes());
+            let text = format!("template: no template {name} associated with template \"gotpl\"");
+            return Err(Error::new(text));
+        };
+        let template = Arc::clone(template);
+        self.run(template, data)
+    }
+
+    /// Whether a function that is random or reads the clock was called so far.
+    #[must_use]
+    pub fn is_nondeterministic(&self) -> bool {
+        self.nondeterministic
+    }
+
+    /// What lies outside. A function whose result differs from one execution to the next says so by
+    /// [`Machine::mark_nondeterministic`].
+    #[must_use]
+    pub fn environment(&self) -> &'e dyn Environment {
+        self.environment
+    }
+
+    pub fn mark_nondeterministic(&mut self) {
+        self.nondeterministic = true;
+    }
+
+    /// Executes a template as `include` does: so many levels of one name, then an error.
+    pub(crate) fn include(&mut self, name: &Str, data: &Value) -> Result<Str, Error> {
+        let open = self.included.entry(name.clone()).or_insert(0);
+        if *open > MAX_INCLUDES {
+            let text = format!("rendering template has a nested reference name: {name}");
+            return Err(Error::wrap(text, Error::new("unable to execute template")));
+        }
+        *open += 1;
+        let result = self.execute(&name.text(), data);
+        if let Some(open) = self.included.get_mut(name) {
+            *open -= 1;
+        }
+        result
+    }
+
+    /// Executes a text as `tpl` does: templates it defines are known while it runs, and only then.
+    pub(crate) fn expand(&mut self, text: &Str, data: &Value) -> Result<Str, Error> {
+        let parsed = self.parsed.borrow().get(text).cloned();
+        let parsed = parsed.unwrap_or_else(|| {
+            let parsed = parse::parse("gotpl", &text.text(), self.templates.functions()).map(Rc::from);
+            self.parsed.borrow_mut().insert(text.clone(), parsed.clone());
+            parsed
+        });
+        let quoted = || crate::quote::quote(text);
+        let parsed: Rc<[Arc<Template>]> = parsed.map_err(|error| {
+            Error::wrap(format_args!("cannot parse template {}", quoted()), Error::new(error.to_string()))
+        })?;
+        let main = Arc::clone(&parsed[0]);
+        let result = if parsed.len() > 1 {
+            let outer = self.templates.clone();
+            self.templates.add(&parsed[1..]);
+            let result = self.run(main, data);
+            self.templates = outer;
+            result
+        } else {
+            self.run(main, data)
+        };
+        let output = result.map_err(|error| {
+            Error::wrap(format_args!("error during tpl function execution for {}", quoted()), error)
+        })?;
+        Ok(remove_no_value(output))
+    }
+
+    fn run(&mut self, template: Arc<Template>, data: &Value) -> Result<Str, Error> {
+        let mut out = Vec::new();
+        self.run_into(template, Operand::plain(data.clone()), &mut out)?;
+        Ok(out.into())
+    }
+
+    fn run_into(&mut self, template: Arc<Template>, dot: Operand, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.meter
+            .enter()
+            .map_err(|text| Error::executing(format!("template: {}: {text}", template.name), None))?;
+        let mut frame =
+            Frame { vars: vec![("$".into(), dot.clone())], template: Arc::clone(&template), stopped: None };
+        let result = self.walk(&mut frame, &dot, &template.root, out);
+        self.meter.leave();
+        result.map(|_| ())
+    }
+
+    /// An error at a node of the frame's template.
+    fn error(
+        &self,
+        frame: &Frame,
+        position: usize,
+        node: &dyn std::fmt::Display,
+        message: impl std::fmt::Display,
+    ) -> Error {
+        self.error_from(frame, position, node, message, None)
+    }
+
+    fn error_from(
+        &self,
+        frame: &Frame,
+        position: usize,
+        node: &dyn std::fmt::Display,
+        message: impl std::fmt::Display,
+        cause: Option<Error>,
+    ) -> Error {
+        let location = frame.template.source.location(position);
+        let name = crate::quote::quote(frame.template.name.as_bytes());
+        Error::executing(format!("template: {location}: executing {name} at <{node}>: {message}"), cause)
+    }
+
+    fn arg_error(&self, frame: &Frame, arg: &Arg, message: impl std::fmt::Display) -> Error {
+        self.error(frame, arg.position, arg, message)
+    }
+}
+
+/// Helm takes Go's mark for a missing value out of the text.
+#[must_use]
+pub fn remove_no_value(text: Str) -> Str {
+    const MARK: &[u8] = b"<no value>";
+    if !text.windows(MARK.len()).any(|window| window == MARK) {
+        return text;
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest: &[u8] = &text;
+    while let Some(at) = rest.windows(MARK.len()).position(|window| window == MARK) {
+        out.extend_from_slice(&rest[..at]);
+        rest = &rest[at + MARK.len()..];
+    }
+    out.extend_from_slice(rest);
+    out.into()
+}

@@ -1,0 +1,77 @@
+//! Decimal arithmetic as shopspring/decimal does it for Sprig's `addf` and its kin.
+
+/// `mantissa × 10^exponent`
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Decimal {
+    mantissa: i128,
+    exponent: i32,
+}
+
+/// How many digits after the point a quotient has.
+const PRECISION: i32 = 16;
+
+fn power(exponent: i32) -> Option<i128> {
+    10i128.checked_pow(u32::try_from(exponent).ok()?)
+}
+
+impl Decimal {
+    /// The shortest decimal that reads as the float; `None` if it is not finite.
+    pub(super) fn new(value: f64) -> Option<Self> {
+        let text = format!("{value:e}");
+        let (mantissa, exponent) = text.split_once('e')?;
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let exponent: i32 = exponent.parse().ok()?;
+        let places = i32::try_from(fraction.len()).ok()?;
+        Some(Self { mantissa: format!("{whole}{fraction}").parse().ok()?, exponent: exponent - places })
+    }
+
+    pub(super) fn is_zero(self) -> bool {
+        self.mantissa == 0
+    }
+
+    fn at_exponent(self, exponent: i32) -> Option<i128> {
+        if self.mantissa == 0 {
+            return Some(0);
+        }
+        self.mantissa.checked_mul(power(self.exponent.checked_sub(exponent)?)?)
+    }
+
+    pub(super) fn add(self, other: Self) -> Option<Self> {
+        let exponent = self.exponent.min(other.exponent);
+        let mantissa = self.at_exponent(exponent)?.checked_add(other.at_exponent(exponent)?)?;
+        Some(Self { mantissa, exponent })
+    }
+
+    pub(super) fn sub(self, other: Self) -> Option<Self> {
+        self.add(Self { mantissa: -other.mantissa, ..other })
+    }
+
+    pub(super) fn mul(self, other: Self) -> Option<Self> {
+        Some(Self {
+            mantissa: self.mantissa.checked_mul(other.mantissa)?,
+            exponent: self.exponent.checked_add(other.exponent)?,
+        })
+    }
+
+    /// Rounded half away from zero at sixteen digits; `None` also when the divisor is zero.
+    pub(super) fn div(self, other: Self) -> Option<Self> {
+        if other.mantissa == 0 {
+            return None;
+        }
+        let shift = self.exponent - other.exponent + PRECISION;
+        let (numerator, divisor) = if shift >= 0 {
+            (self.mantissa.checked_mul(power(shift)?)?, other.mantissa)
+        } else {
+            (self.mantissa, other.mantissa.checked_mul(power(-shift)?)?)
+        };
+        let (mut quotient, rest) = (numerator / divisor, numerator % divisor);
+        if rest.unsigned_abs() * 2 >= divisor.unsigned_abs() {
+            quotient += if (numerator < 0) == (divisor < 0) { 1 } else { -1 };
+        }
+        Some(Self { mantissa: quotient, exponent: -PRECISION })
+    }
+
+    pub(super) fn to_float(self) -> f64 {
+        format!("{}e{}", self.mantissa, self.exponent).parse().unwrap_or(f64::NAN)
+    }
+}

@@ -1,0 +1,499 @@
+//! Text to tokens.
+
+use std::sync::Arc;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Error,
+    Bool,
+    Char,
+    CharConstant,
+    Complex,
+    Assign,
+    Declare,
+    Eof,
+    Field,
+    Identifier,
+    LeftDelim,
+    LeftParen,
+    Number,
+    Pipe,
+    RawString,
+    RightDelim,
+    RightParen,
+    Space,
+    String,
+    Text,
+    Variable,
+    Block,
+    Break,
+    Continue,
+    Dot,
+    Define,
+    Else,
+    End,
+    If,
+    Nil,
+    Range,
+    Template,
+    With,
+}
+
+impl Kind {
+    fn is_keyword(self) -> bool {
+        matches!(
+            self,
+            Self::Block
+                | Self::Break
+                | Self::Continue
+                | Self::Dot
+                | Self::Define
+                | Self::Else
+                | Self::End
+                | Self::If
+                | Self::Nil
+                | Self::Range
+                | Self::Template
+                | Self::With
+        )
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Token {
+    pub(crate) kind: Kind,
+    /// Byte offset.
+    pub(crate) position: usize,
+    /// Counted from one.
+    pub(crate) line: usize,
+    pub(crate) end: usize,
+    /// The text of an error; other tokens are slices of the input.
+    pub(crate) message: Option<Arc<str>>,
+}
+
+impl Token {
+    pub(crate) fn text<'a>(&'a self, input: &'a str) -> &'a str {
+        match &self.message {
+            Some(message) => message,
+            None => &input[self.position..self.end],
+        }
+    }
+
+    /// How Go's error messages name the token.
+    pub(crate) fn describe(&self, input: &str) -> String {
+        let text = self.text(input);
+        match self.kind {
+            Kind::Eof => "EOF".to_owned(),
+            Kind::Error => text.to_owned(),
+            kind if kind.is_keyword() => format!("<{text}>"),
+            _ if text.len() > 10 => {
+                let short: String = text.chars().take(10).collect();
+                format!("{}...", crate::quote::quote(short.as_bytes()))
+            }
+            _ => crate::quote::quote(text.as_bytes()),
+        }
+    }
+}
+
+const LEFT: &str = "{{";
+const RIGHT: &str = "}}";
+
+#[derive(Debug)]
+pub(crate) struct Lexer<'a> {
+    input: &'a str,
+    position: usize,
+    start: usize,
+    line: usize,
+    start_line: usize,
+    parens: usize,
+    inside_action: bool,
+    failed: bool,
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+fn is_alphanumeric(character: char) -> bool {
+    character == '_' || character.is_alphabetic() || character.is_ascii_digit()
+}
+
+fn has_left_trim(text: &str) -> bool {
+    matches!(text.as_bytes(), [b'-', space, ..] if is_space(*space))
+}
+
+fn has_right_trim(text: &str) -> bool {
+    matches!(text.as_bytes(), [space, b'-', ..] if is_space(*space))
+}
+
+impl<'a> Lexer<'a> {
+    pub(crate) fn new(input: &'a str) -> Self {
+        Self {
+            input,
+            position: 0,
+            start: 0,
+            line: 1,
+            start_line: 1,
+            parens: 0,
+            inside_action: false,
+            failed: false,
+        }
+    }
+
+    fn rest(&self) -> &'a str {
+        &self.input[self.position..]
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
+
+    fn bump(&mut self) -> Option<char> {
+        let character = self.peek()?;
+        self.position += character.len_utf8();
+        if character == '\n' {
+            self.line += 1;
+        }
+        Some(character)
+    }
+
+    fn accept(&mut self, set: &str) -> bool {
+        let found = self.peek().is_some_and(|character| set.contains(character));
+        if found {
+            self.bump();
+        }
+        found
+    }
+
+    fn accept_run(&mut self, set: &str) {
+        while self.accept(set) {}
+    }
+
+    fn item(&mut self, kind: Kind) -> Token {
+        let token =
+            Token { kind, position: self.start, line: self.start_line, end: self.position, message: None };
+        self.start = self.position;
+        self.start_line = self.line;
+        token
+    }
+
+    fn skip_bytes(&mut self, count: usize) {
+        let skipped = &self.input.as_bytes()[self.position..self.position + count];
+        self.line += skipped.iter().filter(|&&byte| byte == b'\n').count();
+        self.position += count;
+    }
+
+    fn ignore(&mut self) {
+        self.start = self.position;
+        self.start_line = self.line;
+    }
+
+    fn error(&mut self, message: impl Into<Arc<str>>) -> Token {
+        self.failed = true;
+        let (position, line) = (self.start, self.start_line);
+        Token { kind: Kind::Error, position, line, end: position, message: Some(message.into()) }
+    }
+
+    pub(crate) fn next(&mut self) -> Token {
+        if self.failed {
+            let position = self.input.len();
+            return Token { kind: Kind::Eof, position, line: self.start_line, end: position, message: None };
+        }
+        if self.inside_action { self.inside() } else { self.text() }
+    }
+
+    fn text(&mut self) -> Token {
+        loop {
+            let Some(found) = self.rest().find(LEFT) else {
+                self.skip_bytes(self.input.len() - self.position);
+                let kind = if self.position > self.start { Kind::Text } else { Kind::Eof };
+                return self.item(kind);
+            };
+            if found > 0 {
+                let before = &self.rest()[..found];
+                let kept = if has_left_trim(&self.input[self.position + found + LEFT.len()..]) {
+                    before.trim_end_matches([' ', '\t', '\r', '\n']).len()
+                } else {
+                    found
+                };
+                self.skip_bytes(kept);
+                let token = self.item(Kind::Text);
+                self.skip_bytes(found - kept);
+                self.ignore();
+                if token.end > token.position {
+                    return token;
+                }
+            }
+            match self.left_delim() {
+                Some(token) => return token,
+                None => continue,
+            }
+        }
+    }
+
+    /// `None`: it was a comment.
+    fn left_delim(&mut self) -> Option<Token> {
+        self.position += LEFT.len();
+        let marker = if has_left_trim(self.rest()) { 2 } else { 0 };
+        if self.rest()[marker..].starts_with("/*") {
+            self.skip_bytes(marker);
+            self.ignore();
+            return self.comment();
+        }
+        let token = self.item(Kind::LeftDelim);
+        self.inside_action = true;
+        self.skip_bytes(marker);
+        self.ignore();
+        self.parens = 0;
+        Some(token)
+    }
+
+    fn comment(&mut self) -> Option<Token> {
+        let Some(end) = self.rest()[2..].find("*/") else {
+            return Some(self.error("unclosed comment"));
+        };
+        self.skip_bytes(end + 4);
+        let Some(trim) = self.at_right_delim() else {
+            return Some(self.error("comment ends before closing delimiter"));
+        };
+        self.finish_right_delim(trim);
+        self.ignore();
+        None
+    }
+
+    /// Whether the closing delimiter stands here, and if so whether it trims.
+    fn at_right_delim(&self) -> Option<bool> {
+        if has_right_trim(self.rest()) && self.rest()[2..].starts_with(RIGHT) {
+            Some(true)
+        } else {
+            self.rest().starts_with(RIGHT).then_some(false)
+        }
+    }
+
+    fn finish_right_delim(&mut self, trim: bool) {
+        self.skip_bytes(if trim { 2 } else { 0 } + RIGHT.len());
+        if trim {
+            let left = self.rest().trim_start_matches([' ', '\t', '\r', '\n']).len();
+            self.skip_bytes(self.rest().len() - left);
+        }
+    }
+
+    fn right_delim(&mut self, trim: bool) -> Token {
+        if trim {
+            self.skip_bytes(2);
+            self.ignore();
+        }
+        self.position += RIGHT.len();
+        let token = self.item(Kind::RightDelim);
+        if trim {
+            let left = self.rest().trim_start_matches([' ', '\t', '\r', '\n']).len();
+            self.skip_bytes(self.rest().len() - left);
+            self.ignore();
+        }
+        self.inside_action = false;
+        token
+    }
+
+    fn inside(&mut self) -> Token {
+        if let Some(trim) = self.at_right_delim() {
+            if self.parens == 0 {
+                return self.right_delim(trim);
+            }
+            return self.error("unclosed left paren");
+        }
+        let Some(character) = self.peek() else { return self.error("unclosed action") };
+        if character.is_ascii() && is_space(character as u8) {
+            return self.space();
+        }
+        self.bump();
+        match character {
+            '=' => self.item(Kind::Assign),
+            ':' => {
+                if self.bump() != Some('=') {
+                    return self.error("expected :=");
+                }
+                self.item(Kind::Declare)
+            }
+            '|' => self.item(Kind::Pipe),
+            '"' => self.quoted('"', Kind::String, "unterminated quoted string"),
+            '`' => self.raw_quote(),
+            '$' => self.field_or_variable(Kind::Variable),
+            '\'' => self.quoted('\'', Kind::CharConstant, "unterminated character constant"),
+            '.' if !self.rest().starts_with(|digit: char| digit.is_ascii_digit())
+                && !self.rest().is_empty() =>
+            {
+                self.field_or_variable(Kind::Field)
+            }
+            '.' | '+' | '-' | '0'..='9' => {
+                self.position -= 1;
+                self.number()
+            }
+            '(' => {
+                self.parens += 1;
+                self.item(Kind::LeftParen)
+            }
+            ')' => {
+                if self.parens == 0 {
+                    return self.error("unexpected right paren");
+                }
+                self.parens -= 1;
+                self.item(Kind::RightParen)
+            }
+            _ if is_alphanumeric(character) => self.identifier(),
+            '!'..='~' => self.item(Kind::Char),
+            _ => self.error(format!("unrecognized character in action: {}", unicode_name(character))),
+        }
+    }
+
+    fn space(&mut self) -> Token {
+        let mut count = 0;
+        while self.peek().is_some_and(|character| character.is_ascii() && is_space(character as u8)) {
+            self.bump();
+            count += 1;
+        }
+        // The last of several blanks may belong to a trimming delimiter.
+        let last = &self.input[self.position - 1..];
+        if has_right_trim(last) && last[2..].starts_with(RIGHT) {
+            self.position -= 1;
+            if self.input.as_bytes()[self.position] == b'\n' {
+                self.line -= 1;
+            }
+            if count == 1 {
+                return self.right_delim(true);
+            }
+        }
+        self.item(Kind::Space)
+    }
+
+    fn at_terminator(&self) -> bool {
+        match self.peek() {
+            None | Some(' ' | '\t' | '\r' | '\n' | '.' | ',' | '|' | ':' | ')' | '(') => true,
+            Some(_) => self.rest().starts_with(RIGHT),
+        }
+    }
+
+    fn bad_character(&mut self) -> Token {
+        let name = self.peek().map_or_else(|| "U+FFFFFFFFFFFFFFFF".to_owned(), unicode_name);
+        self.error(format!("bad character {name}"))
+    }
+
+    fn identifier(&mut self) -> Token {
+        while self.peek().is_some_and(is_alphanumeric) {
+            self.bump();
+        }
+        if !self.at_terminator() {
+            return self.bad_character();
+        }
+        let kind = match &self.input[self.start..self.position] {
+            "block" => Kind::Block,
+            "break" => Kind::Break,
+            "continue" => Kind::Continue,
+            "define" => Kind::Define,
+            "else" => Kind::Else,
+            "end" => Kind::End,
+            "if" => Kind::If,
+            "range" => Kind::Range,
+            "nil" => Kind::Nil,
+            "template" => Kind::Template,
+            "with" => Kind::With,
+            "true" | "false" => Kind::Bool,
+            _ => Kind::Identifier,
+        };
+        self.item(kind)
+    }
+
+    fn field_or_variable(&mut self, kind: Kind) -> Token {
+        if self.at_terminator() {
+            return self.item(if kind == Kind::Variable { kind } else { Kind::Dot });
+        }
+        while self.peek().is_some_and(is_alphanumeric) {
+            self.bump();
+        }
+        if !self.at_terminator() {
+            return self.bad_character();
+        }
+        self.item(kind)
+    }
+
+    fn quoted(&mut self, mark: char, kind: Kind, unterminated: &'static str) -> Token {
+        loop {
+            match self.bump() {
+                Some('\\') => {
+                    if matches!(self.bump(), None | Some('\n')) {
+                        return self.error(unterminated);
+                    }
+                }
+                None | Some('\n') => return self.error(unterminated),
+                Some(character) if character == mark => return self.item(kind),
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn raw_quote(&mut self) -> Token {
+        loop {
+            match self.bump() {
+                None => return self.error("unterminated raw quoted string"),
+                Some('`') => return self.item(Kind::RawString),
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn number(&mut self) -> Token {
+        let mut good = self.scan_number();
+        let mut kind = Kind::Number;
+        if good && matches!(self.peek(), Some('+' | '-')) {
+            good = self.scan_number() && self.input[..self.position].ends_with('i');
+            kind = Kind::Complex;
+        }
+        if !good {
+            let text = crate::quote::quote(&self.input.as_bytes()[self.start..self.position]);
+            return self.error(format!("bad number syntax: {text}"));
+        }
+        self.item(kind)
+    }
+
+    fn scan_number(&mut self) -> bool {
+        self.accept("+-");
+        let mut digits = "0123456789_";
+        if self.accept("0") {
+            if self.accept("xX") {
+                digits = "0123456789abcdefABCDEF_";
+            } else if self.accept("oO") {
+                digits = "01234567_";
+            } else if self.accept("bB") {
+                digits = "01_";
+            }
+        }
+        self.accept_run(digits);
+        if self.accept(".") {
+            self.accept_run(digits);
+        }
+        let exponent = match digits.len() {
+            11 => "eE",
+            23 => "pP",
+            _ => "",
+        };
+        if self.accept(exponent) {
+            self.accept("+-");
+            self.accept_run("0123456789_");
+        }
+        self.accept("i");
+        if self.peek().is_some_and(is_alphanumeric) {
+            self.bump();
+            return false;
+        }
+        true
+    }
+}
+
+/// `%#U`
+fn unicode_name(character: char) -> String {
+    let code = u32::from(character);
+    if crate::quote::is_print(character) {
+        format!("U+{code:04X} '{character}'")
+    } else {
+        format!("U+{code:04X}")
+    }
+}

@@ -1,0 +1,128 @@
+//! Maps with string keys.
+
+use std::cell::{Ref, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::{Str, Value};
+
+/// The type of a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MapKind {
+    /// `map[string]interface {}`
+    Any,
+    /// `map[string]string`
+    Strings,
+    /// A named type over `map[string]interface {}`, such as `common.Values`.
+    Named(&'static str),
+}
+
+impl MapKind {
+    #[must_use]
+    pub fn type_name(self) -> &'static str {
+        match self {
+            Self::Any => "map[string]interface {}",
+            Self::Strings => "map[string]string",
+            Self::Named(name) => name,
+        }
+    }
+}
+
+/// A shared map; iteration is in the order of the keys, as templates and encoders sort them.
+#[derive(Debug, Clone)]
+pub struct Map {
+    kind: MapKind,
+    entries: Rc<RefCell<BTreeMap<Str, Value>>>,
+}
+
+impl Default for Map {
+    fn default() -> Self {
+        Self::new(MapKind::Any)
+    }
+}
+
+impl Map {
+    #[must_use]
+    pub fn new(kind: MapKind) -> Self {
+        Self { kind, entries: Rc::default() }
+    }
+
+    pub fn from_entries(kind: MapKind, entries: impl IntoIterator<Item = (Str, Value)>) -> Self {
+        Self { kind, entries: Rc::new(RefCell::new(entries.into_iter().collect())) }
+    }
+
+    /// The same map under another type.
+    #[must_use]
+    pub fn with_kind(&self, kind: MapKind) -> Self {
+        Self { kind, entries: Rc::clone(&self.entries) }
+    }
+
+    #[must_use]
+    pub fn kind(&self) -> MapKind {
+        self.kind
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.borrow().len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.borrow().is_empty()
+    }
+
+    #[must_use]
+    pub fn get(&self, key: &[u8]) -> Option<Value> {
+        self.entries.borrow().get(key).cloned()
+    }
+
+    #[must_use]
+    pub fn contains_key(&self, key: &[u8]) -> bool {
+        self.entries.borrow().contains_key(key)
+    }
+
+    pub fn insert(&self, key: impl Into<Str>, value: Value) {
+        self.entries.borrow_mut().insert(key.into(), value);
+    }
+
+    pub fn remove(&self, key: &[u8]) {
+        self.entries.borrow_mut().remove(key);
+    }
+
+    /// The entries by key. Do not call back into a template while the guard lives.
+    #[must_use]
+    pub fn entries(&self) -> Ref<'_, BTreeMap<Str, Value>> {
+        self.entries.borrow()
+    }
+
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<(Str, Value)> {
+        self.entries.borrow().iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    #[must_use]
+    pub fn keys(&self) -> Vec<Str> {
+        self.entries.borrow().keys().cloned().collect()
+    }
+
+    /// Whether both are one and the same map.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.entries, &other.entries)
+    }
+
+    pub(crate) fn deep_equal(&self, other: &Self) -> bool {
+        self.kind == other.kind
+            && (self.is_same(other) || {
+                let (entries, others) = (self.entries.borrow(), other.entries.borrow());
+                entries.len() == others.len()
+                    && entries.iter().zip(others.iter()).all(|(a, b)| a.0 == b.0 && a.1.deep_equal(b.1))
+            })
+    }
+
+    pub(crate) fn deep_copy(&self) -> Self {
+        let entries = self.entries.borrow();
+        Self::from_entries(self.kind, entries.iter().map(|(key, value)| (key.clone(), value.deep_copy())))
+    }
+}
