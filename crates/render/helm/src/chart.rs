@@ -1,0 +1,56 @@
+//! A chart in memory.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use crate::metadata::Metadata;
+
+/// A file of a chart; the name is relative to the chart.
+#[derive(Debug, Clone)]
+pub struct File {
+    pub name: String,
+    pub data: Bytes,
+}
+
+/// A chart with its dependencies, as loaded. Cheap to clone; rendering does not change it.
+#[derive(Debug, Clone)]
+pub struct Chart {
+    pub(crate) content: Arc<Content>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Content {
+    pub(crate) metadata: Metadata,
+    pub(crate) values: Map<String, Value>,
+    pub(crate) schema: Option<Bytes>,
+    pub(crate) templates: Vec<File>,
+    pub(crate) files: Vec<File>,
+    pub(crate) dependencies: Vec<Chart>,
+}
+
+impl Chart {
+    #[must_use]
+    pub fn metadata(&self) -> &Metadata {
+        &self.content.metadata
+    }
+
+    /// The chart's own values, as `values.yaml` has them.
+    #[must_use]
+    pub fn values(&self) -> &Map<String, Value> {
+        &self.content.values
+    }
+
+    /// The charts under `charts/`, in the order of their names.
+    #[must_use]
+    pub fn dependencies(&self) -> &[Chart] {
+        &self.content.dependencies
+    }
+
+    /// What `.Files` shows: everything that is neither a template nor otherwise known.
+    #[must_use]
+    pub fn files(&self) -> &[File] {
+        &self.content.files
+    }
+}
