@@ -1,0 +1,125 @@
+//! Which fields each transformer changes: kustomize's defaults, and what `configurations` and `crds` add.
+
+use std::sync::OnceLock;
+
+use serde::Deserialize;
+
+use crate::Error;
+use crate::fieldspec::{self, FieldSpec};
+use crate::id::Gvk;
+
+mod crds;
+mod defaults;
+
+pub(crate) use crds::from_crds;
+
+/// Kinds the legacy order puts first, in this order.
+pub(crate) const FIRST: [&str; 22] = [
+    "Namespace",
+    "ResourceQuota",
+    "StorageClass",
+    "CustomResourceDefinition",
+    "ServiceAccount",
+    "PodSecurityPolicy",
+    "Role",
+    "ClusterRole",
+    "RoleBinding",
+    "ClusterRoleBinding",
+    "ConfigMap",
+    "Secret",
+    "Endpoints",
+    "Service",
+    "LimitRange",
+    "PriorityClass",
+    "PersistentVolume",
+    "PersistentVolumeClaim",
+    "Deployment",
+    "StatefulSet",
+    "CronJob",
+    "PodDisruptionBudget",
+];
+pub(crate) const LAST: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
+
+/// Objects of one kind and the fields in which others name them.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct BackReference {
+    #[serde(flatten)]
+    pub(crate) gvk: Gvk,
+    #[serde(rename = "fieldSpecs")]
+    pub(crate) referrers: Vec<FieldSpec>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Config {
+    pub(crate) name_prefix: Vec<FieldSpec>,
+    pub(crate) name_suffix: Vec<FieldSpec>,
+    pub(crate) namespace: Vec<FieldSpec>,
+    pub(crate) common_labels: Vec<FieldSpec>,
+    pub(crate) labels: Vec<FieldSpec>,
+    pub(crate) template_labels: Vec<FieldSpec>,
+    pub(crate) common_annotations: Vec<FieldSpec>,
+    pub(crate) name_reference: Vec<BackReference>,
+    pub(crate) var_reference: Vec<FieldSpec>,
+    pub(crate) images: Vec<FieldSpec>,
+    pub(crate) replicas: Vec<FieldSpec>,
+}
+
+impl Config {
+    pub(crate) fn builtin() -> Self {
+        static DEFAULTS: OnceLock<Config> = OnceLock::new();
+        DEFAULTS.get_or_init(defaults::defaults).clone()
+    }
+
+    fn specs_mut(&mut self) -> [&mut Vec<FieldSpec>; 10] {
+        [
+            &mut self.name_prefix,
+            &mut self.name_suffix,
+            &mut self.namespace,
+            &mut self.common_labels,
+            &mut self.labels,
+            &mut self.template_labels,
+            &mut self.common_annotations,
+            &mut self.var_reference,
+            &mut self.images,
+            &mut self.replicas,
+        ]
+    }
+
+    /// Adds another configuration's fields and puts all in kustomize's order.
+    ///
+    /// # Errors
+    /// If the two disagree on whether a field is created.
+    pub(crate) fn merge(&mut self, mut other: Self) -> Result<(), Error> {
+        for (specs, more) in self.specs_mut().into_iter().zip(other.specs_mut()) {
+            fieldspec::merge_all(specs, more)?;
+        }
+        for more in other.name_reference {
+            match self.name_reference.iter_mut().find(|known| known.gvk == more.gvk) {
+                Some(known) => fieldspec::merge_all(&mut known.referrers, &more.referrers)?,
+                None => self.name_reference.push(more),
+            }
+        }
+        for specs in self.specs_mut() {
+            specs.sort_by_cached_key(|spec| order(&spec.gvk));
+        }
+        self.name_reference.sort_by_cached_key(|reference| order(&reference.gvk));
+        Ok(())
+    }
+}
+
+fn order(gvk: &Gvk) -> (isize, String) {
+    (rank(&gvk.kind, &FIRST, &LAST), gvk.sort_key())
+}
+
+/// Where a kind comes in the legacy order; most kinds are in the middle.
+pub(crate) fn rank(kind: &str, first: &[impl AsRef<str>], last: &[impl AsRef<str>]) -> isize {
+    let found_last = last.iter().rposition(|known| known.as_ref() == kind);
+    let found_first = first.iter().rposition(|known| known.as_ref() == kind);
+    match (found_last, found_first) {
+        (Some(index), _) => index.cast_signed() + 1,
+        (None, Some(index)) => index.cast_signed() - first.len().cast_signed(),
+        (None, None) => 0,
+    }
+}

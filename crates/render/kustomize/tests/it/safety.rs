@@ -1,0 +1,122 @@
+//! What a hostile repository tries.
+
+use kustomize::{Error, Options, build};
+use tree::{MemoryTree, TreePath};
+
+fn tree(files: &[(&str, &str)]) -> MemoryTree {
+    let mut tree = MemoryTree::new();
+    for (path, text) in files {
+        tree.insert(TreePath::parse(path).expect("a path"), (*text).to_owned());
+    }
+    tree
+}
+
+fn refusal(files: &[(&str, &str)]) -> String {
+    let error = build(&tree(files), "app", &Options::default()).expect_err("must be refused");
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+const SECRET: (&str, &str) = ("secret.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: secret}\n");
+
+#[test]
+fn files_outside_the_kustomization_are_refused() {
+    for file in [
+        "resources: [../secret.yaml]",
+        "patches: [{path: ../secret.yaml}]",
+        "configMapGenerator: [{name: a, files: [../secret.yaml]}]",
+        "configMapGenerator: [{name: a, envs: [../secret.yaml]}]",
+        "replacements: [{path: ../secret.yaml}]",
+        "openapi: {path: ../secret.yaml}",
+        "configurations: [../secret.yaml]",
+        "crds: [../secret.yaml]",
+    ] {
+        let text = refusal(&[("app/kustomization.yaml", file), SECRET]);
+        assert!(text.contains("security; file 'secret.yaml' is not in or below 'app'"), "{file}: {text}");
+    }
+}
+
+#[test]
+fn paths_that_leave_the_repository_are_refused() {
+    for path in ["../../outside", "/etc/passwd", "../../../../etc"] {
+        let text = refusal(&[("app/kustomization.yaml", &format!("resources: [{path}]")), SECRET]);
+        assert!(
+            text.contains("points outside the repository") || text.contains("absolute path"),
+            "{path}: {text}"
+        );
+    }
+}
+
+#[test]
+fn cycles_and_endless_nesting_are_refused() {
+    let text = refusal(&[
+        ("app/kustomization.yaml", "resources: [../base]"),
+        ("base/kustomization.yaml", "resources: [../app]"),
+    ]);
+    assert!(text.contains("cycle detected"), "{text}");
+    assert!(refusal(&[("app/kustomization.yaml", "resources: [.]")]).contains("cycle detected"));
+    assert!(refusal(&[("app/kustomization.yaml", "components: [..]")]).contains("cycle detected"));
+
+    let nested: Vec<(String, String)> = (0..100)
+        .map(|level| (format!("d{level}/kustomization.yaml"), format!("resources: [../d{}]", level + 1)))
+        .collect();
+    let mut files: Vec<(&str, &str)> =
+        nested.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    files.push(("app/kustomization.yaml", "resources: [../d0]"));
+    assert!(refusal(&files).contains("nesting of kustomizations exceeds the limit"));
+}
+
+#[test]
+fn bases_that_multiply_are_limited() {
+    let mut files = Vec::new();
+    for level in 0..20 {
+        files.push((
+            format!("d{level}/kustomization.yaml"),
+            format!("components: [../d{0}, ../d{0}]\nkind: Component", level + 1),
+        ));
+    }
+    files
+        .push(("d20/kustomization.yaml".to_owned(), "kind: Component\nlabels: [{pairs: {a: b}}]".to_owned()));
+    files.push(("app/kustomization.yaml".to_owned(), "components: [../d0]".to_owned()));
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    assert!(refusal(&files).contains("the number of kustomizations exceeds the limit"));
+}
+
+#[test]
+fn what_is_not_supported_is_named() {
+    for (file, field) in [
+        ("helmCharts: [{name: a}]", "helmCharts"),
+        ("generators: [a.yaml]", "generators"),
+        ("transformers: [a.yaml]", "transformers"),
+        ("validators: [a.yaml]", "validators"),
+        ("buildMetadata: [originAnnotations]", "buildMetadata originAnnotations"),
+        ("resources: ['https://github.com/a/b//c?ref=v1']", "https://github.com/a/b//c?ref=v1"),
+        ("components: ['github.com/a/b']", "github.com/a/b"),
+    ] {
+        let text = refusal(&[("app/kustomization.yaml", file)]);
+        assert!(text.contains(field) && text.contains("not supported yet"), "{file}: {text}");
+    }
+}
+
+#[test]
+fn wrong_fields_are_named() {
+    for (file, wanted) in [
+        ("resource: [a.yaml]", "unknown field `resource`"),
+        ("namePrefix: 3", "invalid type: integer `3`, expected a string"),
+        ("patches: [{pach: x}]", "unknown field `pach`"),
+        ("kind: Deployment\nnamePrefix: a", "kind should be Kustomization or Component"),
+        ("apiVersion: v1\nnamePrefix: a", "apiVersion for Kustomization should be"),
+        ("kind: Kustomization", "is empty"),
+        ("resources: [missing.yaml]", "app/missing.yaml: no such file"),
+        ("{", "app/kustomization.yaml"),
+    ] {
+        let text = refusal(&[("app/kustomization.yaml", file)]);
+        assert!(text.contains(wanted), "{file}: {text}");
+    }
+    assert!(matches!(build(&tree(&[SECRET]), "app", &Options::default()), Err(Error::Missing { .. })));
+}
