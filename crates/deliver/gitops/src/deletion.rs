@@ -1,0 +1,107 @@
+//! Deleting an Application with everything it manages, in reverse waves.
+
+use std::time::Duration;
+
+use client::controller::Action;
+use client::dynamic::{Patch, PatchOptions};
+use client::{Api, Key, resource};
+use objects::{Value, meta};
+use serde_json::json;
+use sync::options::{Deletion, Propagation};
+use sync::{ResourceKey, SyncOptions, TrackingId, plan};
+
+use crate::apply;
+use crate::comparison::read;
+use crate::error::Error;
+use crate::reconcile::Shared;
+
+const FINALIZER: &str = "resources-finalizer.argocd.argoproj.io";
+/// How often a cascade looks again, besides when something it waits for moves.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The propagation that the Application's finalizers ask for; `None` if it does not cascade.
+fn cascade(object: &Value) -> Option<(&str, Propagation)> {
+    meta::finalizers(object).find_map(|finalizer| {
+        let kind = finalizer.strip_prefix(FINALIZER)?;
+        let propagation = match kind {
+            "" | "/foreground" => Propagation::Foreground,
+            "/background" => Propagation::Background,
+            _ => return None,
+        };
+        Some((finalizer, propagation))
+    })
+}
+
+/// One look at an Application that is being deleted.
+pub(crate) async fn pass(
+    shared: &std::sync::Arc<Shared>,
+    key: &Key,
+    object: &Value,
+) -> Result<Action, Error> {
+    let Some((finalizer, propagation)) = cascade(object) else { return Ok(Action::Done) };
+    let instance = &key.name;
+    let kinds = shared.kinds_in_status(object).await;
+    if !shared.live.follow(&kinds).await {
+        return Ok(Action::RequeueAfter(LOOK));
+    }
+    let this = ResourceKey::new("argoproj.io", "Application", key.namespace_str(), &key.name);
+    let options = SyncOptions::from_value(&object["spec"]["syncPolicy"]["syncOptions"]);
+    let mut remaining = Vec::new();
+    let mut deleting = false;
+    for tracked in shared.live.tracked(instance) {
+        let Ok(served) = shared.resources.preferred(&tracked.group, &tracked.kind).await else { continue };
+        let Some(live) = read(&shared.client, &served.resource, &tracked).await? else {
+            shared.live.observed(&tracked, None);
+            continue;
+        };
+        let ours = TrackingId::of(&live).is_some_and(|id| id.application == *instance && id.names(&tracked));
+        if !ours || tracked == this || !may_delete(&options, object, &live) {
+            continue;
+        }
+        deleting |= meta::is_deleting(&live);
+        remaining.push((tracked, served.resource, live));
+    }
+    if remaining.is_empty() {
+        finish(shared, key, object, finalizer).await?;
+        return Ok(Action::Done);
+    }
+    if !deleting && let Some(wave) = plan::cascade_wave(remaining.iter().map(|(_, _, live)| live)) {
+        for (tracked, resource, live) in
+            remaining.iter().filter(|(_, _, live)| sync::order::wave(live) == wave)
+        {
+            apply::delete(&shared.client, resource, tracked, live, propagation).await?;
+        }
+    }
+    Ok(Action::RequeueAfter(LOOK))
+}
+
+fn may_delete(options: &SyncOptions, application: &Value, live: &Value) -> bool {
+    if meta::kind(live) == "CustomResourceDefinition" {
+        return false;
+    }
+    match options.deleting(live) {
+        Deletion::Yes => true,
+        Deletion::No => false,
+        Deletion::Confirm => {
+            let time = |text: Option<&str>| text?.parse::<jiff::Timestamp>().ok();
+            let approved = time(meta::annotation(application, sync::annotations::DELETION_APPROVED));
+            let asked = time(meta::deletion_timestamp(application));
+            matches!((approved, asked), (Some(approved), Some(asked)) if approved >= asked)
+        }
+    }
+}
+
+async fn finish(shared: &Shared, key: &Key, object: &Value, finalizer: &str) -> Result<(), Error> {
+    let Some(at) = meta::finalizers(object).position(|found| found == finalizer) else { return Ok(()) };
+    let path = format!("/metadata/finalizers/{at}");
+    let operations = json!([
+        {"op": "test", "path": path, "value": finalizer},
+        {"op": "remove", "path": path},
+    ]);
+    let api = Api::new(&shared.client, &resource::APPLICATIONS);
+    match api.patch(key, &Patch::Json(operations), &PatchOptions::default()).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,369 @@
+//! From sources to manifests: opens the repositories, decides the tool, renders, and remembers what was read.
+
+mod directory;
+mod environment;
+mod helm_source;
+mod kustomize_source;
+mod overrides;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use git::{Freshness, Repositories, Snapshot};
+use objects::Value;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use tree::{Read, Recorder, Tree, TreePath};
+
+use crate::application::{Application, Source};
+use crate::metrics::{Count, Metrics};
+use environment::Environment;
+
+/// The tool that renders a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SourceType {
+    Helm,
+    Kustomize,
+    Directory,
+}
+
+impl SourceType {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Helm => "Helm",
+            Self::Kustomize => "Kustomize",
+            Self::Directory => "Directory",
+        }
+    }
+}
+
+/// What is to be rendered, independent of the Application object.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    /// The application's own name: the default release name.
+    pub(crate) name: String,
+    pub(crate) instance: String,
+    pub(crate) project: String,
+    pub(crate) destination_namespace: String,
+    pub(crate) sources: Vec<Source>,
+    pub(crate) freshness: Freshness,
+    /// `v1.34.0`.
+    pub(crate) kube_version: String,
+    /// `apps/v1` and `apps/v1/Deployment`, sorted.
+    pub(crate) api_versions: Arc<Vec<String>>,
+    /// Where random functions of charts draw from, so that rendering again gives the same.
+    pub(crate) seed: Option<[u8; 32]>,
+}
+
+impl Request {
+    pub(crate) fn of(
+        application: &Application,
+        kube_version: String,
+        api_versions: Arc<Vec<String>>,
+        seed: [u8; 32],
+    ) -> Self {
+        let mut own = Sha256::new();
+        own.update(seed);
+        own.update(&application.instance);
+        Self {
+            name: application.name.clone(),
+            instance: application.instance.clone(),
+            project: application.project.clone(),
+            destination_namespace: application.destination_namespace.clone(),
+            sources: application.sources.clone(),
+            freshness: Freshness::Recent,
+            kube_version,
+            api_versions,
+            seed: Some(own.finalize().into()),
+        }
+    }
+
+    /// What the output depends on apart from files. Types matter only to charts.
+    fn fingerprint(&self, revisions: &[String], charts: bool) -> [u8; 32] {
+        let sources: Vec<&Value> = self.sources.iter().map(|source| &source.0).collect();
+        let mut hash = Sha256::new();
+        let fixed = json!([self.name, self.instance, self.project, self.destination_namespace, sources]);
+        hash.update(fixed.to_string());
+        if fixed.to_string().contains("ARGOCD_APP_REVISION") {
+            hash.update(revisions.join(" "));
+        }
+        if charts {
+            hash.update(&self.kube_version);
+            for version in self.api_versions.iter() {
+                hash.update(version);
+                hash.update([0]);
+            }
+        }
+        hash.finalize().into()
+    }
+}
+
+/// What a rendering depended on; if none of it changed, its manifests still hold.
+#[derive(Debug)]
+pub(crate) struct Record {
+    fingerprint: [u8; 32],
+    charts: bool,
+    /// By position of the source whose repository was read.
+    reads: Vec<(usize, Vec<(TreePath, Read)>)>,
+}
+
+/// A finished generation.
+#[derive(Debug)]
+pub(crate) struct Generated {
+    /// One per source; empty for a source that only has a `ref`.
+    pub(crate) revisions: Vec<String>,
+    pub(crate) types: Vec<SourceType>,
+    /// `None`: nothing that the earlier rendering depended on changed.
+    pub(crate) manifests: Option<Vec<Value>>,
+    pub(crate) record: Arc<Record>,
+}
+
+/// Why there are no manifests.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    /// The text of a ComparisonError condition.
+    pub(crate) message: String,
+    /// What a rendering that failed had read; `None` where it did not come to that.
+    pub(crate) record: Option<Arc<Record>>,
+}
+
+impl Failure {
+    fn unread(message: String) -> Self {
+        Self { message, record: None }
+    }
+}
+
+/// How an earlier rendering went, and what it depended on.
+#[derive(Debug, Clone)]
+pub(crate) struct Earlier {
+    pub(crate) record: Arc<Record>,
+    /// The tools, or why it failed.
+    pub(crate) outcome: Result<Vec<SourceType>, String>,
+}
+
+/// Opens, and renders unless `earlier` still holds. Takes as long as the repositories' deadlines allow.
+pub(crate) async fn generate(
+    repositories: &Repositories,
+    renderers: &Semaphore,
+    metrics: Arc<Metrics>,
+    request: Request,
+    earlier: Option<Earlier>,
+) -> Result<Generated, Failure> {
+    let mut snapshots: Vec<Snapshot> = Vec::new();
+    for (index, source) in request.sources.iter().enumerate() {
+        let snapshot = open(repositories, source, request.freshness).await;
+        snapshots.push(snapshot.map_err(|reason| Failure::unread(failed(&request, index, &reason)))?);
+    }
+    let _permit = renderers.acquire().await.expect("the semaphore is never closed");
+    let rendering = tokio::task::spawn_blocking(move || {
+        let rendering = Rendering { request: &request, snapshots: &snapshots, metrics: &metrics };
+        rendering.run(earlier)
+    });
+    rendering.await.unwrap_or_else(|_| {
+        Err(Failure::unread("Failed to load target state: the rendering broke off".to_owned()))
+    })
+}
+
+async fn open(
+    repositories: &Repositories,
+    source: &Source,
+    freshness: Freshness,
+) -> Result<Snapshot, String> {
+    let (url, revision) = (source.repo_url(), source.target_revision());
+    if source.chart().is_empty() {
+        return repositories.open(url, revision, freshness).await.map_err(|error| error.to_string());
+    }
+    let Some(mapping) = repositories.mapping(url) else {
+        // Nothing is fetched yet; but whether it is our lack or the network's, the application should say.
+        repositories.reach(url).await.map_err(|error| error.to_string())?;
+        return Err(format!(
+            "{url}: fetching charts from a repository is not supported yet; answer it from a local place (--source {url}=PATH)"
+        ));
+    };
+    let snapshot = repositories.open(url, "HEAD", freshness).await.map_err(|error| error.to_string())?;
+    tracing::debug!(url, path = %mapping.path.display(), "chart repository answered from a local place");
+    Ok(snapshot)
+}
+
+fn failed(request: &Request, index: usize, reason: &str) -> String {
+    format!(
+        "Failed to load target state: failed to generate manifest for source {} of {}: {reason}",
+        index + 1,
+        request.sources.len()
+    )
+}
+
+/// One rendering, on the thread that does it.
+struct Rendering<'a> {
+    request: &'a Request,
+    snapshots: &'a [Snapshot],
+    metrics: &'a Metrics,
+}
+
+impl Rendering<'_> {
+    fn run(&self, earlier: Option<Earlier>) -> Result<Generated, Failure> {
+        let revisions: Vec<String> =
+            self.snapshots.iter().map(|snapshot| snapshot.revision.clone()).collect();
+        if let Some(Earlier { record, outcome }) = earlier
+            && self.still_holds(&record, &revisions)
+        {
+            self.metrics.add(Count::RenderCacheHit);
+            return match outcome {
+                Ok(types) => Ok(Generated { revisions, types, manifests: None, record }),
+                Err(message) => Err(Failure { message, record: Some(record) }),
+            };
+        }
+        self.metrics.add(Count::Render);
+        let recorders: Vec<_> = self.snapshots.iter().map(|snapshot| Recorder::new(&snapshot.tree)).collect();
+        let rendered = self.render(&recorders, &revisions);
+        // What failed may be a chart that served types would let pass.
+        let charts = rendered.as_ref().map_or(true, |(types, _)| types.contains(&SourceType::Helm));
+        let reads = recorders.into_iter().map(Recorder::into_reads).enumerate().collect();
+        let fingerprint = self.request.fingerprint(&revisions, charts);
+        let record = Arc::new(Record { fingerprint, charts, reads });
+        match rendered {
+            Ok((types, manifests)) => Ok(Generated { revisions, types, manifests: Some(manifests), record }),
+            Err(message) => Err(Failure { message, record: Some(record) }),
+        }
+    }
+
+    fn render(
+        &self,
+        recorders: &[Recorder<'_>],
+        revisions: &[String],
+    ) -> Result<(Vec<SourceType>, Vec<Value>), String> {
+        let references = self.references(recorders)?;
+        let (mut manifests, mut types) = (Vec::new(), Vec::new());
+        for (index, source) in self.request.sources.iter().enumerate() {
+            if !source.reference().is_empty() && source.path().is_empty() && source.chart().is_empty() {
+                types.push(SourceType::Directory);
+                continue;
+            }
+            let one = One {
+                request: self.request,
+                source,
+                tree: &recorders[index],
+                revision: &revisions[index],
+                references: &references,
+            };
+            let (kind, rendered) = one.render().map_err(|reason| failed(self.request, index, &reason))?;
+            types.push(kind);
+            manifests.extend(rendered);
+        }
+        Ok((types, manifests))
+    }
+
+    fn still_holds(&self, record: &Record, revisions: &[String]) -> bool {
+        record.fingerprint == self.request.fingerprint(revisions, record.charts)
+            && record.reads.iter().all(|(index, reads)| {
+                let snapshot = self.snapshots.get(*index);
+                snapshot.is_some_and(|snapshot| tree::unchanged(&snapshot.tree, reads).unwrap_or(false))
+            })
+    }
+
+    /// The trees that `$ref` value files name.
+    fn references<'t>(
+        &self,
+        recorders: &'t [Recorder<'t>],
+    ) -> Result<BTreeMap<String, &'t dyn Tree>, String> {
+        let mut references: BTreeMap<String, &dyn Tree> = BTreeMap::new();
+        for (source, recorder) in self.request.sources.iter().zip(recorders) {
+            let name = source.reference();
+            if name.is_empty() {
+                continue;
+            }
+            if !source.chart().is_empty() {
+                return Err(format!("ref {name:?}: only Git repositories can be referenced"));
+            }
+            if references.insert(name.to_owned(), recorder).is_some() {
+                return Err(format!("ref {name:?} is used by two sources"));
+            }
+        }
+        Ok(references)
+    }
+}
+
+/// One source being rendered.
+struct One<'a> {
+    request: &'a Request,
+    source: &'a Source,
+    tree: &'a dyn Tree,
+    revision: &'a str,
+    references: &'a BTreeMap<String, &'a dyn Tree>,
+}
+
+impl One<'_> {
+    fn render(&self) -> Result<(SourceType, Vec<Value>), String> {
+        let path = self.path()?;
+        if self.tree.list(&path).map_err(|error| text(&error))?.is_none() {
+            return Err(format!("{}: app path does not exist", self.source.path()));
+        }
+        let source = overrides::apply(self.tree, &path, self.source, &self.request.instance)?;
+        let kind = self.kind(&source, &path)?;
+        let environment = Environment::new(self.request, &source, self.revision);
+        let manifests = match kind {
+            SourceType::Helm => helm_source::render(self, &source, &path, &environment)?,
+            SourceType::Kustomize => kustomize_source::render(self.tree, &path, &source, &environment)?,
+            SourceType::Directory => directory::render(self.tree, &path, &source)?,
+        };
+        Ok((kind, manifests))
+    }
+
+    /// The directory to render. In a local place that answers for a chart repository a chart lies in a directory of
+    /// its name, or is the place itself.
+    fn path(&self) -> Result<TreePath, String> {
+        if self.source.chart().is_empty() {
+            return TreePath::parse(self.source.path()).map_err(|error| error.to_string());
+        }
+        let chart = TreePath::parse(self.source.chart()).map_err(|error| error.to_string())?;
+        for candidate in [chart.clone(), TreePath::root()] {
+            let file = candidate.join("Chart.yaml").map_err(|error| error.to_string())?;
+            if self.tree.read(&file).map_err(|error| text(&error))?.is_some() {
+                return Ok(candidate);
+            }
+        }
+        Err(format!("chart {chart} is not in the local place that answers {}", self.source.repo_url()))
+    }
+
+    fn kind(&self, source: &Source, path: &TreePath) -> Result<SourceType, String> {
+        let given = |field: &str| source.0[field].is_object();
+        if given("kustomize") {
+            return Ok(SourceType::Kustomize);
+        }
+        if given("helm") || !self.source.chart().is_empty() {
+            return Ok(SourceType::Helm);
+        }
+        if given("directory") {
+            return Ok(SourceType::Directory);
+        }
+        let entries = self.tree.list(path).map_err(|error| text(&error))?.unwrap_or_default();
+        let has = |name: &str| entries.iter().any(|entry| entry.name == name);
+        if has("kustomization.yaml") || has("kustomization.yml") || has("Kustomization") {
+            return Ok(SourceType::Kustomize);
+        }
+        Ok(if has("Chart.yaml") { SourceType::Helm } else { SourceType::Directory })
+    }
+}
+
+/// An error with its causes on one line.
+fn text(error: &(dyn std::error::Error + 'static)) -> String {
+    client::chain(error)
+}
+
+/// The objects of a document: itself, or the items of a List.
+fn expanded(document: Value) -> Vec<Value> {
+    let is_list = document["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+    match document {
+        Value::Object(mut map) if is_list && map.get("items").is_some_and(Value::is_array) => {
+            match map.remove("items") {
+                Some(Value::Array(items)) => items,
+                _ => Vec::new(),
+            }
+        }
+        document => vec![document],
+    }
+}
+
+#[cfg(test)]
+mod tests;

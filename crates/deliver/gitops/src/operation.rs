@@ -1,0 +1,461 @@
+//! One sync under way: what was planned, how far it is, what came of each resource.
+//!
+//! A sync never blocks a pass: [`Operation::advance`] does what can be done now and says what it waits for. It is
+//! called again when something moves, and by the deadline of the wait at the latest. Everything it does can be done
+//! twice, so that a sync cut off by a crash is simply started again.
+
+mod results;
+mod stage;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::Client;
+use jiff::Timestamp;
+use objects::{Value, meta};
+use serde_json::json;
+use sync::plan::{self, Item, Phase, Plan, Terms};
+use sync::schedule::RetryPolicy;
+use sync::{IgnoreRules, ResourceKey, SyncOptions};
+use tokio::time::Instant;
+
+use crate::application::{Application, Source};
+use crate::apply::{Absent, Missing};
+use crate::comparison::{Resource, read};
+use crate::error::Error;
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::targets::Targets;
+use crate::{HealthGates, Settings};
+use results::Results;
+use stage::Stage;
+
+/// What a sync works with.
+pub(crate) struct Syncing<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) resources: &'a client::Resources,
+    pub(crate) live: &'a Live,
+    pub(crate) metrics: &'a Metrics,
+    pub(crate) settings: &'a Settings,
+    pub(crate) ignore: &'a IgnoreRules,
+}
+
+/// How far a sync is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// It goes on when a resource moves, or after this long.
+    Waiting(Duration),
+    Ended,
+}
+
+/// The phases of `operationState`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OperationPhase {
+    Running,
+    Succeeded,
+    Failed,
+}
+
+impl OperationPhase {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "Running",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
+/// A resource that waits for its namespace or kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Deferred {
+    pub(crate) key: ResourceKey,
+    pub(crate) missing: Missing,
+}
+
+/// A sync.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    /// The object that asked for it, as `operationState.operation` repeats it.
+    request: Value,
+    options: SyncOptions,
+    selection: Option<Vec<Value>>,
+    force: bool,
+    hooks: bool,
+    retry: RetryPolicy,
+    retries: u32,
+    started: Timestamp,
+    finished: Option<Timestamp>,
+    revisions: Vec<String>,
+    sources: Vec<Source>,
+    targets: Arc<Targets>,
+    /// What the plan's items are.
+    subjects: Vec<Subject>,
+    plan: Plan,
+    /// Whether the steps of failure are being taken.
+    failing: Option<String>,
+    position: usize,
+    stage: Stage,
+    waiting_since: Option<Instant>,
+    retry_at: Option<Instant>,
+    results: Results,
+    deferred: Vec<Deferred>,
+    pub(crate) phase: OperationPhase,
+    pub(crate) message: String,
+    managed_metadata: Value,
+    /// Whether a person approved the deletions that ask for it.
+    approved: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Subject {
+    /// Position in the targets.
+    Target(usize),
+    /// A live object without a manifest.
+    Extra,
+}
+
+/// A pass may not wait longer than this between two looks at a running sync.
+const LONGEST_LOOK: Duration = Duration::from_secs(30);
+
+impl Operation {
+    /// Starts a sync of these manifests. `resources` is the comparison that led to it.
+    pub(crate) async fn start(
+        context: &Syncing<'_>,
+        application: &Application,
+        request: Value,
+        targets: Arc<Targets>,
+        revisions: Vec<String>,
+        resources: &[Arc<Resource>],
+        now: Timestamp,
+    ) -> Result<Self, Error> {
+        let wanted = &request["sync"];
+        let options = match wanted["syncOptions"].as_array() {
+            Some(_) => SyncOptions::from_value(&wanted["syncOptions"]),
+            None => application.options.clone(),
+        };
+        let automated = request["initiatedBy"]["automated"] == true;
+        let retry = if automated {
+            RetryPolicy::automated(&request["retry"])
+        } else {
+            RetryPolicy::manual(&request["retry"])
+        };
+        let selection = wanted["resources"].as_array().filter(|list| !list.is_empty()).cloned();
+        let strategy = &wanted["syncStrategy"];
+        let force = ["apply", "hook"].iter().any(|field| strategy[*field]["force"] == true);
+        let hooks = selection.is_none() && !strategy["apply"].is_object();
+        let mut operation = Self {
+            options,
+            selection,
+            force,
+            hooks,
+            retry,
+            retries: 0,
+            started: now,
+            finished: None,
+            revisions,
+            sources: application.sources.clone(),
+            targets,
+            subjects: Vec::new(),
+            plan: Plan::default(),
+            failing: None,
+            position: 0,
+            stage: Stage::First,
+            waiting_since: None,
+            retry_at: None,
+            results: Results::default(),
+            deferred: Vec::new(),
+            phase: OperationPhase::Running,
+            message: String::new(),
+            managed_metadata: application.sync_policy["managedNamespaceMetadata"].clone(),
+            approved: false,
+            request,
+        };
+        operation.make_plan(context, resources).await?;
+        Ok(operation)
+    }
+
+    /// Takes note of a person's approval of deletions; one from before this operation does not count.
+    pub(crate) async fn approve(
+        &mut self,
+        context: &Syncing<'_>,
+        resources: &[Arc<Resource>],
+        at: Timestamp,
+    ) -> Result<(), Error> {
+        if self.approved || at < self.started || self.plan.unconfirmed.is_empty() || self.failing.is_some() {
+            return Ok(());
+        }
+        self.approved = true;
+        self.position = 0;
+        self.stage = Stage::First;
+        self.waiting_since = None;
+        self.make_plan(context, resources).await
+    }
+
+    /// Plans from the beginning: on the start and on every retry.
+    async fn make_plan(&mut self, context: &Syncing<'_>, resources: &[Arc<Resource>]) -> Result<(), Error> {
+        let mut extras = Vec::new();
+        for resource in resources.iter().filter(|resource| resource.status.requires_pruning) {
+            let Ok(served) = context.resources.preferred(&resource.key.group, &resource.key.kind).await
+            else {
+                continue;
+            };
+            if let Some(live) = read(context.client, &served.resource, &resource.key).await? {
+                extras.push((resource.key.clone(), live));
+            }
+        }
+        let in_sync: BTreeSet<&ResourceKey> = resources
+            .iter()
+            .filter(|r| r.status.status == Some(sync::SyncStatus::Synced))
+            .map(|r| &r.key)
+            .collect();
+        let skip_synced = self.options.apply_out_of_sync_only();
+        let manifests: Vec<(usize, Value)> = (self.targets.list.iter().enumerate())
+            .filter(|(_, target)| {
+                self.selects(&target.key) && !(skip_synced && in_sync.contains(&target.key))
+            })
+            .map(|(position, target)| (position, target.manifest()))
+            .collect();
+        extras.retain(|(key, _)| self.selects(key));
+        let with_target = manifests.iter().map(|(position, manifest)| Item {
+            key: &self.targets.list[*position].key,
+            target: Some(manifest),
+            live: None,
+        });
+        let without = extras.iter().map(|(key, live)| Item { key, target: None, live: Some(live) });
+        let items: Vec<Item<'_>> = with_target.chain(without).collect();
+        let terms = Terms {
+            options: &self.options,
+            prune: self.request["sync"]["prune"] == true,
+            hooks: self.hooks,
+            deletion_approved: self.approved,
+        };
+        self.plan = plan::plan(&items, &terms);
+        if context.settings.health_gates == HealthGates::Ignore {
+            let hooks = |step: &plan::Step| {
+                step.groups.iter().flatten().any(|task| task.action != plan::Action::Apply)
+            };
+            self.plan.gated = self.plan.steps.iter().any(hooks);
+        }
+        self.subjects = manifests.iter().map(|(position, _)| Subject::Target(*position)).collect();
+        self.subjects.extend(extras.iter().map(|_| Subject::Extra));
+        for (key, message) in self.plan.kept.clone() {
+            self.results.set(&key, Phase::Sync, None, "PruneSkipped", message);
+        }
+        Ok(())
+    }
+
+    fn selects(&self, key: &ResourceKey) -> bool {
+        self.selection.as_ref().is_none_or(|selection| {
+            selection.iter().any(|wanted| {
+                let is = |field: &str, value: &str| wanted[field].as_str().unwrap_or_default() == value;
+                let namespace = wanted["namespace"].as_str().unwrap_or_default();
+                is("group", &key.group)
+                    && is("kind", &key.kind)
+                    && is("name", &key.name)
+                    && (namespace.is_empty() || namespace == key.namespace)
+            })
+        })
+    }
+
+    pub(crate) fn is_automated(&self) -> bool {
+        self.request["initiatedBy"]["automated"] == true
+    }
+
+    /// Whether all of the application is synced, not selected resources.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.selection.is_none()
+    }
+
+    pub(crate) fn targets(&self) -> &Arc<Targets> {
+        &self.targets
+    }
+
+    pub(crate) fn revisions(&self) -> &[String] {
+        &self.revisions
+    }
+
+    pub(crate) fn started(&self) -> Timestamp {
+        self.started
+    }
+
+    pub(crate) fn request(&self) -> &Value {
+        &self.request
+    }
+
+    /// What waits for a namespace or kind.
+    pub(crate) fn deferred(&self) -> &[Deferred] {
+        &self.deferred
+    }
+
+    /// Ends it from outside: superseded, or terminated by a person.
+    pub(crate) async fn stop(&mut self, context: &Syncing<'_>, message: &str, now: Timestamp) {
+        self.delete_hooks(context, |_| true).await;
+        self.failing.get_or_insert_with(|| message.to_owned());
+        self.end(OperationPhase::Failed, message.to_owned(), now);
+    }
+
+    fn end(&mut self, phase: OperationPhase, message: String, now: Timestamp) {
+        let retried = match self.retries {
+            0 => String::new(),
+            1 => " (retried 1 time).".to_owned(),
+            retries => format!(" (retried {retries} times)."),
+        };
+        self.phase = phase;
+        self.message = if phase == OperationPhase::Failed { message + &retried } else { message };
+        self.finished = Some(now);
+        self.waiting_since = None;
+    }
+
+    /// Goes on as far as possible.
+    pub(crate) async fn advance(
+        &mut self,
+        context: &Syncing<'_>,
+        application: &Application,
+        resources: &[Arc<Resource>],
+        now: Timestamp,
+    ) -> Result<Progress, Error> {
+        if self.phase != OperationPhase::Running {
+            return Ok(Progress::Ended);
+        }
+        if let Some(at) = self.retry_at {
+            let left = at.saturating_duration_since(Instant::now());
+            if !left.is_zero() {
+                return Ok(Progress::Waiting(left));
+            }
+            self.begin_retry(context, resources).await?;
+        }
+        match self.take_steps(context, application, now).await {
+            Ok(Some(wait)) => Ok(Progress::Waiting(wait.min(LONGEST_LOOK))),
+            Ok(None) => Ok(self.finish_or_retry(context, now).await),
+            Err(failure) => {
+                self.fail(context, failure).await;
+                // The steps of failure are taken in the next look, after the reason was written.
+                if self.plan.on_failure.is_empty() {
+                    return Ok(self.finish_or_retry(context, now).await);
+                }
+                Ok(Progress::Waiting(Duration::ZERO))
+            }
+        }
+    }
+
+    async fn begin_retry(&mut self, context: &Syncing<'_>, resources: &[Arc<Resource>]) -> Result<(), Error> {
+        self.retry_at = None;
+        self.finished = None;
+        self.failing = None;
+        self.position = 0;
+        self.stage = Stage::First;
+        self.waiting_since = None;
+        self.results = Results::default();
+        self.deferred.clear();
+        self.message.clear();
+        self.make_plan(context, resources).await
+    }
+
+    async fn fail(&mut self, context: &Syncing<'_>, failure: String) {
+        match &mut self.failing {
+            // The steps of failure failed as well.
+            Some(message) => {
+                message.push_str("\none or more SyncFail hooks failed");
+                self.position = self.plan.on_failure.len();
+            }
+            None => {
+                self.message.clone_from(&failure);
+                self.failing = Some(failure);
+                self.position = 0;
+                self.delete_hooks(context, |policy| policy == sync::hooks::DeletePolicy::HookFailed).await;
+            }
+        }
+        self.stage = Stage::First;
+        self.waiting_since = None;
+    }
+
+    /// All steps were taken.
+    async fn finish_or_retry(&mut self, context: &Syncing<'_>, now: Timestamp) -> Progress {
+        if let Some(failure) = self.failing.clone() {
+            if let Some(wait) = self.retry.wait(self.retries + 1) {
+                self.retries += 1;
+                self.finished = Some(now);
+                let at =
+                    now.checked_add(jiff::SignedDuration::try_from(wait).unwrap_or_default()).unwrap_or(now);
+                let clock = at.strftime("%-I:%M%p");
+                self.message = format!("{failure}. Retrying attempt #{} at {clock}.", self.retries);
+                self.retry_at = Some(Instant::now() + wait);
+                return Progress::Waiting(wait);
+            }
+            self.end(OperationPhase::Failed, failure, now);
+            return Progress::Ended;
+        }
+        if !self.deferred.is_empty() {
+            let mut reasons: Vec<&str> = Vec::new();
+            for deferred in &self.deferred {
+                if !reasons.contains(&deferred.missing.message.as_str()) {
+                    reasons.push(&deferred.missing.message);
+                }
+            }
+            let message = reasons.join(", ");
+            self.end(OperationPhase::Failed, message, now);
+            return Progress::Ended;
+        }
+        self.delete_hooks(context, |policy| policy == sync::hooks::DeletePolicy::HookSucceeded).await;
+        let message = match self.plan.steps.last() {
+            Some(step) if !stage::has_hooks(step) => "successfully synced (all tasks run)",
+            _ => "successfully synced (no more tasks)",
+        };
+        self.end(OperationPhase::Succeeded, message.to_owned(), now);
+        Progress::Ended
+    }
+
+    /// `status.operationState`.
+    pub(crate) fn state(&self, application: &Application) -> Value {
+        let mut result = json!({"resources": self.results.to_value(&self.targets)});
+        application.revisions_into(&self.revisions, &mut result);
+        if application.multi_source {
+            result["sources"] = self.sources.iter().map(|source| source.0.clone()).collect();
+        } else if let Some(source) = self.sources.first() {
+            result["source"] = source.0.clone();
+        }
+        if !self.managed_metadata.is_null() {
+            result["managedNamespaceMetadata"] = self.managed_metadata.clone();
+        }
+        let mut state = json!({
+            "operation": self.request,
+            "phase": self.phase.as_str(),
+            "message": self.message,
+            "startedAt": meta::format_time(self.started),
+            "syncResult": result,
+        });
+        if self.retries > 0 {
+            state["retryCount"] = self.retries.into();
+        }
+        if let Some(finished) = self.finished {
+            state["finishedAt"] = meta::format_time(finished).into();
+        }
+        state
+    }
+}
+
+/// What `operationState` of an earlier process says was deferred.
+pub(crate) fn deferred_before(state: &Value) -> Vec<Deferred> {
+    if state["phase"] != "Failed" {
+        return Vec::new();
+    }
+    let results = state["syncResult"]["resources"].as_array().into_iter().flatten();
+    let failed = results.filter(|result| result["status"] == "SyncFailed");
+    failed.filter_map(deferred_result).collect()
+}
+
+fn deferred_result(result: &Value) -> Option<Deferred> {
+    let text = |field: &str| result[field].as_str().unwrap_or_default();
+    let key = ResourceKey::new(text("group"), text("kind"), text("namespace"), text("name"));
+    let message = text("message");
+    let what = if let Some(rest) = message.strip_prefix("namespaces \"") {
+        Absent::Namespace(rest.strip_suffix("\" not found")?.to_owned())
+    } else if message.starts_with("The Kubernetes API could not find ") {
+        Absent::Kind(objects::GroupVersionKind::new(&key.group, text("version"), &key.kind))
+    } else {
+        return None;
+    };
+    Some(Deferred { key, missing: Missing { message: message.to_owned(), what } })
+}

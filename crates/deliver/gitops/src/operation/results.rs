@@ -1,0 +1,86 @@
+//! What came of each resource, as `operationState.syncResult.resources` lists it.
+
+use std::collections::BTreeMap;
+
+use objects::Value;
+use serde_json::json;
+use sync::hooks::HookType;
+use sync::{Phase, ResourceKey};
+
+use crate::targets::Targets;
+
+#[derive(Debug, Default)]
+pub(super) struct Results(BTreeMap<(Phase, ResourceKey), Outcome>);
+
+#[derive(Debug, Clone)]
+pub(super) struct Outcome {
+    /// Synced, SyncFailed, Pruned, PruneSkipped.
+    pub(super) status: &'static str,
+    pub(super) message: String,
+    pub(super) hook: Option<HookType>,
+    /// Running, Succeeded, Failed.
+    pub(super) phase: &'static str,
+}
+
+impl Results {
+    /// A resource or hook that is done as far as the step itself goes.
+    pub(super) fn set(
+        &mut self,
+        key: &ResourceKey,
+        phase: Phase,
+        hook: Option<HookType>,
+        status: &'static str,
+        message: &str,
+    ) {
+        let state = match status {
+            "SyncFailed" => "Failed",
+            _ if hook.is_some() => "Running",
+            "Synced" => "Running",
+            _ => "Succeeded",
+        };
+        let outcome = Outcome { status, message: message.to_owned(), hook, phase: state };
+        self.0.insert((phase, key.clone()), outcome);
+    }
+
+    /// How a resource did afterwards.
+    pub(super) fn settle(
+        &mut self,
+        key: &ResourceKey,
+        phase: Phase,
+        state: &'static str,
+        message: Option<&str>,
+    ) {
+        if let Some(outcome) = self.0.get_mut(&(phase, key.clone())) {
+            outcome.phase = state;
+            if let Some(message) = message.filter(|message| !message.is_empty()) {
+                message.clone_into(&mut outcome.message);
+            }
+        }
+    }
+
+    pub(super) fn get(&self, key: &ResourceKey, phase: Phase) -> Option<&Outcome> {
+        self.0.get(&(phase, key.clone()))
+    }
+
+    pub(super) fn to_value(&self, targets: &Targets) -> Value {
+        let list = self.0.iter().map(|((phase, key), outcome)| {
+            let target = targets.list.iter().find(|target| target.key == *key);
+            let mut entry = json!({
+                "kind": key.kind,
+                "name": key.name,
+                "namespace": key.namespace,
+                "group": key.group,
+                "version": target.map_or("", |target| target.gvk.version.as_str()),
+                "status": outcome.status,
+                "message": outcome.message,
+                "hookPhase": outcome.phase,
+                "syncPhase": phase.as_str(),
+            });
+            if let Some(hook) = outcome.hook {
+                entry["hookType"] = hook.as_str().into();
+            }
+            entry
+        });
+        Value::Array(list.collect())
+    }
+}

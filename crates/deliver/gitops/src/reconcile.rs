@@ -1,0 +1,344 @@
+//! One look at one Application: read everything, decide, act a little, write what is new.
+
+mod decide;
+mod memory;
+mod seed;
+mod shared;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::controller::Action;
+use client::dynamic::{Patch, PatchOptions};
+use client::{Api, Key, resource};
+use jiff::Timestamp;
+use objects::{GroupVersionKind, Value, meta, patch};
+use serde_json::json;
+use sync::{ResourceKey, annotations};
+
+use crate::application::Application;
+use crate::apply::Absent;
+use crate::comparison::{Comparing, Resource};
+use crate::deletion;
+use crate::error::Error;
+use crate::metrics::Count;
+use crate::operation::{OperationPhase, Progress, Syncing};
+use crate::status::{self, Compared, Condition, Findings};
+use crate::targets::Targets;
+use memory::{Known, Memory};
+pub(crate) use shared::{Shared, kube_version};
+
+/// A pass: never waits for a host, a hook or health.
+pub(crate) async fn pass(shared: Arc<Shared>, key: Key) -> Result<Action, Error> {
+    shared.metrics.add(Count::Pass);
+    let api = Api::new(&shared.client, &resource::APPLICATIONS);
+    let Some(object) = api.find(&key).await? else {
+        shared.forget(&key);
+        return Ok(Action::Done);
+    };
+    if meta::annotation(&object, annotations::SKIP_RECONCILE) == Some("true") {
+        return Ok(Action::Done);
+    }
+    if meta::is_deleting(&object) {
+        return deletion::pass(&shared, &key, &object).await;
+    }
+    let mut memory = shared.take_memory(&key);
+    let result = {
+        let mut pass = Pass {
+            shared: &shared,
+            api: &api,
+            key: &key,
+            object: &object,
+            memory: &mut memory,
+            now: now(),
+            ended: None,
+        };
+        pass.run().await
+    };
+    shared.keep_memory(key, memory);
+    result
+}
+
+/// Status fields have whole seconds.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+struct Pass<'a> {
+    shared: &'a Arc<Shared>,
+    api: &'a Api,
+    key: &'a Key,
+    object: &'a Value,
+    memory: &'a mut Memory,
+    now: Timestamp,
+    /// The operation that ended in this pass: how, why, and its revisions.
+    ended: Option<(OperationPhase, String, String)>,
+}
+
+/// When to look again at kinds that could not be listed in time.
+const LATE_LIST: Duration = Duration::from_secs(2);
+
+impl Pass<'_> {
+    async fn run(&mut self) -> Result<Action, Error> {
+        let refresh = meta::annotation(self.object, annotations::REFRESH).map(str::to_owned);
+        let application = match self.read().await {
+            Ok(application) => application,
+            Err(message) => {
+                let condition = Condition::new("InvalidSpecError", message);
+                let findings = Findings { conditions: vec![condition], ..Findings::default() };
+                self.write(None, findings).await?;
+                self.clear_refresh(refresh.as_deref()).await?;
+                return Ok(Action::Done);
+            }
+        };
+        let urls = application.sources.iter().map(|source| source.repo_url().to_owned()).collect();
+        let counters = self.shared.follow_repositories(self.key, &urls);
+        let catalog = self.shared.resources.catalog().await?;
+        let api_versions = self.shared.api_versions(&catalog);
+        if self.object["operation"].is_null() {
+            self.memory.forget_request();
+        }
+        let known = self
+            .memory
+            .generation(self.shared, self.key, &application, counters, api_versions, refresh.as_deref())
+            .await?;
+        let action = match known {
+            // The task that renders wakes us.
+            Known::NotYet => return Ok(Action::Done),
+            Known::Failed { message, retry } => {
+                self.without_manifests(&application, message, retry, refresh.is_some()).await?
+            }
+            Known::Ready => {
+                self.memory.prepare(&application, &catalog);
+                self.with_manifests(&application, refresh.is_some()).await?
+            }
+        };
+        self.clear_refresh(refresh.as_deref()).await?;
+        Ok(action)
+    }
+
+    async fn read(&self) -> Result<Application, String> {
+        let application = Application::read(self.object, &self.shared.settings.namespace)?;
+        if application.project != "default" {
+            let name = &application.project;
+            let gvk = GroupVersionKind::new("argoproj.io", "v1alpha1", "AppProject");
+            let there = match self.shared.resources.resolve(&gvk).await {
+                Ok(projects) => {
+                    let key = Key::namespaced(&self.shared.settings.namespace, name);
+                    Api::new(&self.shared.client, &projects)
+                        .find(&key)
+                        .await
+                        .map_err(|error| error.message())?
+                        .is_some()
+                }
+                Err(_) => false,
+            };
+            return Err(if there {
+                format!("application project {name}: the restrictions of an AppProject are not supported yet")
+            } else {
+                format!("Application referencing project {name} which does not exist")
+            });
+        }
+        Ok(application)
+    }
+
+    /// The status says why there are no manifests; a sync under way goes on with those it has.
+    async fn without_manifests(
+        &mut self,
+        application: &Application,
+        message: String,
+        retry: Duration,
+        refreshed: bool,
+    ) -> Result<Action, Error> {
+        let targets = Arc::clone(&self.memory.targets);
+        self.shared.live.follow(&self.shared.kinds_in_status(self.object).await).await;
+        let resources = self.compare(application, &targets).await?;
+        let compared = Compared { failed: true, ..self.compared(application, resources) };
+        let mut findings = Findings {
+            conditions: vec![Condition::new("ComparisonError", message)],
+            compared: Some(compared),
+            refreshed,
+            ..Findings::default()
+        };
+        let mut wait = retry;
+        if let Some(mut operation) = self.memory.operation.take() {
+            if let Progress::Waiting(left) =
+                operation.advance(&self.syncing(application), application, &[], self.now).await?
+            {
+                wait = wait.min(left);
+            }
+            findings.operation = Some(operation.state(application));
+            if operation.phase == OperationPhase::Running {
+                self.memory.operation = Some(operation);
+            }
+        }
+        self.write(Some(application), findings).await?;
+        Ok(Action::RequeueAfter(wait))
+    }
+
+    fn syncing<'s>(&'s self, application: &'s Application) -> Syncing<'s> {
+        Syncing {
+            client: &self.shared.client,
+            resources: &self.shared.resources,
+            live: &self.shared.live,
+            metrics: &self.shared.metrics,
+            settings: &self.shared.settings,
+            ignore: &application.ignore,
+        }
+    }
+
+    async fn with_manifests(&mut self, application: &Application, refreshed: bool) -> Result<Action, Error> {
+        let targets = Arc::clone(&self.memory.targets);
+        self.follow_objects(application, &targets);
+        let mut kinds = targets.kinds();
+        kinds.extend(self.shared.kinds_in_status(self.object).await);
+        kinds.push(resource::NAMESPACES);
+        let followed = self.shared.live.follow(&kinds).await;
+        let mut findings = Findings { refreshed, ..Findings::default() };
+        let mut resources = self.compare(application, &targets).await?;
+        // What a late list brings to prune wakes nobody if it is nothing: look again.
+        let mut wait = if followed { Duration::MAX } else { LATE_LIST };
+        // Starting, ending and following up may all happen in one pass.
+        for _ in 0..3 {
+            let before = self.memory.operation.is_some();
+            let mut compared = self.compared(application, resources);
+            let outcome = self.operate(application, &targets, &compared, &mut findings).await?;
+            wait = wait.min(outcome.wait);
+            findings.conditions = self.conditions(&targets, &compared, outcome.sync_error);
+            if outcome.acted {
+                resources = self.compare(application, &targets).await?;
+                compared = self.compared(application, resources);
+                findings.conditions.retain(|condition| condition.kind != "SyncError");
+            }
+            let ended = before && self.memory.operation.is_none();
+            resources = compared.resources.clone();
+            findings.compared = Some(compared);
+            if !(outcome.acted && (ended || outcome.ended)) {
+                break;
+            }
+        }
+        self.write(Some(application), findings).await?;
+        self.tell().await;
+        Ok(if wait == Duration::MAX { Action::Done } else { Action::RequeueAfter(wait) })
+    }
+
+    /// Wakes this Application when an object it describes, or a namespace it waits for, moves.
+    fn follow_objects(&mut self, application: &Application, targets: &Targets) {
+        let mut interests = targets.keys();
+        if !application.destination_namespace.is_empty() {
+            interests.insert(ResourceKey::new("", "Namespace", "", &application.destination_namespace));
+        }
+        for deferred in &self.memory.deferred {
+            if let Absent::Namespace(name) = &deferred.missing.what {
+                interests.insert(ResourceKey::new("", "Namespace", "", name));
+            }
+        }
+        if interests != self.memory.interests {
+            self.shared.live.interest(self.key, &self.memory.interests, &interests);
+            self.memory.interests = interests;
+        }
+    }
+
+    async fn compare(
+        &mut self,
+        application: &Application,
+        targets: &Targets,
+    ) -> Result<Vec<Arc<Resource>>, Error> {
+        let context = Comparing {
+            client: &self.shared.client,
+            resources: &self.shared.resources,
+            live: &self.shared.live,
+            metrics: &self.shared.metrics,
+            application,
+        };
+        self.memory.comparisons.update(&context, targets).await
+    }
+
+    fn compared(&self, application: &Application, resources: Vec<Arc<Resource>>) -> Compared {
+        let wanted = &application.sync_policy["managedNamespaceMetadata"];
+        let state = self.state();
+        let applied = &state["syncResult"]["managedNamespaceMetadata"];
+        Compared {
+            resources,
+            revisions: self.memory.revisions.clone(),
+            types: self.memory.types.clone(),
+            failed: false,
+            namespace_drifted: application.options.create_namespace()
+                && !wanted.is_null()
+                && wanted != applied,
+        }
+    }
+
+    fn conditions(
+        &self,
+        targets: &Targets,
+        compared: &Compared,
+        sync_error: Option<String>,
+    ) -> Vec<Condition> {
+        let mut conditions: Vec<Condition> =
+            targets.warnings.iter().map(|(kind, message)| Condition::new(kind, message.clone())).collect();
+        for resource in &compared.resources {
+            if let Some(other) = &resource.shared_with {
+                let ResourceKey { kind, name, .. } = &resource.key;
+                let message = format!("{kind}/{name} is part of applications {} and {other}", self.key);
+                conditions.push(Condition::new("SharedResourceWarning", message));
+            }
+        }
+        conditions.extend(sync_error.map(|message| Condition::new("SyncError", message)));
+        conditions
+    }
+    /// Writes the status if it says something new.
+    async fn write(&mut self, application: Option<&Application>, findings: Findings) -> Result<(), Error> {
+        let old = &self.object["status"];
+        let asked = &self.object["operation"];
+        let ended = findings.operation.as_ref().is_some_and(|state| state["phase"] != "Running");
+        let operation_done =
+            asked.is_object() && self.memory.taken(asked) && ended && self.memory.operation.is_none();
+        let new = status::build(old, application, findings, &self.shared.settings.namespace, self.now);
+        if !status::differs(old, &new) && new["reconciledAt"] == old["reconciledAt"] && !operation_done {
+            return Ok(());
+        }
+        let mut change = json!({"status": patch::merge_diff(&json!(crate::application::map(old)), &new)});
+        if operation_done {
+            change["operation"] = Value::Null;
+        }
+        self.shared.metrics.add(Count::StatusWrite);
+        match self
+            .api
+            .patch(self.key, &Patch::Merge(change), &PatchOptions::manager(sync::FIELD_MANAGER))
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Says in an Event how the operation went.
+    async fn tell(&mut self) {
+        let Some((phase, message, revision)) = self.ended.take() else { return };
+        match phase {
+            OperationPhase::Succeeded => {
+                let text = format!("Sync operation to {revision} succeeded");
+                self.shared.events.normal(self.object, "OperationCompleted", &text).await;
+            }
+            OperationPhase::Running | OperationPhase::Failed => {
+                let text = format!("Sync operation to {revision} failed: {message}");
+                self.shared.events.warning(self.object, "OperationCompleted", &text).await;
+            }
+        }
+    }
+
+    /// Takes the refresh annotation off, unless somebody asked again meanwhile.
+    async fn clear_refresh(&self, seen: Option<&str>) -> Result<(), Error> {
+        let Some(seen) = seen else { return Ok(()) };
+        let path = format!("/metadata/annotations/{}", annotations::REFRESH.replace('/', "~1"));
+        let operations = json!([{"op": "test", "path": path, "value": seen}, {"op": "remove", "path": path}]);
+        match self.api.patch(self.key, &Patch::Json(operations), &PatchOptions::default()).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_not_found() || error.is_invalid() => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! Whether an operation goes on, starts or is due.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::{Api, Key, resource};
+use jiff::Timestamp;
+use objects::{Value, meta};
+use serde_json::json;
+use sync::automatic::{Automated, Decision, LastSync, Situation, decide};
+use sync::{ResourceKey, annotations};
+
+use super::{Pass, Shared};
+use crate::application::Application;
+use crate::apply::Absent;
+use crate::error::Error;
+use crate::metrics::Count;
+use crate::operation::{Deferred, Operation, OperationPhase, Progress};
+use crate::status::{Compared, Findings};
+use crate::targets::Targets;
+
+/// Healing starts anew when a revision was left alone for this long.
+const HEAL_COOLDOWN: Duration = Duration::from_secs(330);
+
+impl Pass<'_> {
+    /// Continues, starts or decides about an operation.
+    pub(super) async fn operate(
+        &mut self,
+        application: &Application,
+        targets: &Arc<Targets>,
+        compared: &Compared,
+        findings: &mut Findings,
+    ) -> Result<Outcome, Error> {
+        let Some(mut operation) = self.memory.operation.take() else {
+            return self.begin(application, targets, compared, findings).await;
+        };
+        let superseded = operation.is_automated() && operation.targets().hash != targets.hash;
+        let terminated = self.object["status"]["operationState"]["phase"] == "Terminating";
+        let context = self.syncing(application);
+        let progress = if terminated {
+            operation.stop(&context, "Operation terminated", self.now).await;
+            Progress::Ended
+        } else if superseded {
+            let revision = compared.revisions.join(" ");
+            operation.stop(&context, &format!("operation superseded by revision {revision}"), self.now).await;
+            Progress::Ended
+        } else {
+            let approved = meta::annotation(self.object, annotations::DELETION_APPROVED);
+            if let Some(approved) = approved.and_then(|time| time.parse().ok()) {
+                operation.approve(&context, &compared.resources, approved).await?;
+            }
+            operation.advance(&context, application, &compared.resources, self.now).await?
+        };
+        Ok(self.took(application, operation, progress, findings))
+    }
+
+    /// Keeps what an operation came to.
+    fn took(
+        &mut self,
+        application: &Application,
+        operation: Operation,
+        progress: Progress,
+        findings: &mut Findings,
+    ) -> Outcome {
+        let state = operation.state(application);
+        self.memory.deferred = operation.deferred().to_vec();
+        findings.operation = Some(state.clone());
+        self.memory.state = Some(state);
+        match progress {
+            Progress::Waiting(wait) => {
+                self.memory.operation = Some(operation);
+                Outcome { acted: true, wait, ..Outcome::default() }
+            }
+            Progress::Ended => {
+                self.shared.metrics.add(Count::Sync);
+                if operation.is_whole() {
+                    self.memory.synced = Some(operation.targets().hash);
+                }
+                if operation.phase == OperationPhase::Succeeded && operation.is_whole() {
+                    findings.deployed = Some(deployed(application, &operation, self.now));
+                }
+                self.ended =
+                    Some((operation.phase, operation.message.clone(), operation.revisions().join(" ")));
+                tracing::info!(application = %self.key, phase = ?operation.phase, message = operation.message, "sync ended");
+                Outcome { acted: true, ended: true, ..Outcome::default() }
+            }
+        }
+    }
+
+    /// No operation is under way: one may have been asked for, or be due.
+    async fn begin(
+        &mut self,
+        application: &Application,
+        targets: &Arc<Targets>,
+        compared: &Compared,
+        findings: &mut Findings,
+    ) -> Result<Outcome, Error> {
+        let asked = &self.object["operation"];
+        self.load_state().await;
+        let request = if asked["sync"].is_object() && !self.memory.taken(asked) {
+            self.memory.take(asked);
+            self.memory.interrupted = None;
+            if let Some(message) = not_supported(asked, application, compared) {
+                let time = meta::format_time(self.now);
+                let state = json!({"operation": asked, "phase": "Error", "message": message, "startedAt": time,
+                    "finishedAt": time, "syncResult": {"revision": ""}});
+                findings.operation = Some(state.clone());
+                self.memory.state = Some(state);
+                return Ok(Outcome { acted: true, ended: true, ..Outcome::default() });
+            }
+            asked.clone()
+        } else if let Some(request) = self.memory.interrupted.take() {
+            request
+        } else {
+            match self.due(application, targets, compared) {
+                Due::Nothing { sync_error, wait } => {
+                    return Ok(Outcome { sync_error, wait, ..Outcome::default() });
+                }
+                Due::Sync(request) => request,
+            }
+        };
+        let context = self.syncing(application);
+        let (targets, revisions) = (Arc::clone(targets), compared.revisions.clone());
+        let mut operation = Operation::start(
+            &context,
+            application,
+            request,
+            targets,
+            revisions,
+            &compared.resources,
+            self.now,
+        )
+        .await?;
+        let progress = operation.advance(&context, application, &compared.resources, self.now).await?;
+        Ok(self.took(application, operation, progress, findings))
+    }
+
+    /// The newest `operationState`.
+    pub(super) fn state(&self) -> Value {
+        self.memory.state.clone().unwrap_or_else(|| self.object["status"]["operationState"].clone())
+    }
+
+    /// Whether what the last operation lacked is there now. After a restart the status tells what that was, and
+    /// which operation was cut off.
+    async fn load_state(&mut self) {
+        if self.memory.state.is_none() {
+            let state = self.object["status"]["operationState"].clone();
+            self.memory.deferred = crate::operation::deferred_before(&state);
+            if state["phase"] == "Running" && state["operation"]["sync"].is_object() {
+                self.memory.interrupted = Some(state["operation"].clone());
+            }
+            self.memory.state = Some(state);
+        }
+        self.memory.unblocked = unblocked(self.shared, &self.memory.deferred).await;
+    }
+
+    /// Whether an automated sync is due.
+    fn due(&self, application: &Application, targets: &Targets, compared: &Compared) -> Due {
+        let Some(automated) = application.automated else {
+            return Due::Nothing { sync_error: None, wait: Duration::MAX };
+        };
+        let state = self.state();
+        let revision = compared.revisions.join(" ");
+        let last = self.last(application, targets, compared, &state);
+        let blocked = last.as_ref().is_some_and(|last| last.same && !last.succeeded) && self.only_deferred();
+        if blocked && !last.as_ref().is_some_and(|last| last.unblocked) {
+            return self.around_deferred(application, compared, &state, automated, &revision);
+        }
+        let statuses: Vec<_> = compared.resources.iter().map(|resource| resource.status.clone()).collect();
+        let situation = Situation {
+            automated,
+            sync: compared.sync_status(),
+            resources: &statuses,
+            last,
+            revision: &revision,
+            now: self.now,
+        };
+        self.requested(application, compared, decide(&situation), automated, &BTreeSet::new())
+    }
+
+    /// Everything that failed waits for its namespace or kind: the rest is healed as if nothing were wrong.
+    fn around_deferred(
+        &self,
+        application: &Application,
+        compared: &Compared,
+        state: &Value,
+        automated: Automated,
+        revision: &str,
+    ) -> Due {
+        let deferred: BTreeSet<ResourceKey> =
+            self.memory.deferred.iter().map(|deferred| deferred.key.clone()).collect();
+        let rest: Vec<_> =
+            compared.resources.iter().filter(|resource| !deferred.contains(&resource.key)).collect();
+        let statuses: Vec<_> = rest.iter().map(|resource| resource.status.clone()).collect();
+        let message = state["message"].as_str().unwrap_or_default();
+        let refused = Some(format!("Failed last sync attempt to [{revision}]: {message}"));
+        let situation = Situation {
+            automated,
+            sync: sync::status::of_application(&statuses),
+            resources: &statuses,
+            last: Some(LastSync {
+                same: true,
+                succeeded: true,
+                message,
+                finished: time(&state["finishedAt"]),
+                heals: heals(state, self.now),
+                unblocked: false,
+            }),
+            revision,
+            now: self.now,
+        };
+        match self.requested(application, compared, decide(&situation), automated, &deferred) {
+            Due::Nothing { sync_error: None, wait } => Due::Nothing { sync_error: refused, wait },
+            due => due,
+        }
+    }
+
+    fn only_deferred(&self) -> bool {
+        !self.memory.deferred.is_empty()
+    }
+
+    fn last<'s>(
+        &self,
+        application: &Application,
+        targets: &Targets,
+        compared: &Compared,
+        state: &'s Value,
+    ) -> Option<LastSync<'s>> {
+        let result = &state["syncResult"];
+        if state.is_null() || result.is_null() {
+            return None;
+        }
+        let mut wanted = json!({});
+        application.revisions_into(&compared.revisions, &mut wanted);
+        application.sources_into(&mut wanted);
+        let same_revision = ["revision", "revisions"].iter().all(|field| wanted[*field] == result[*field]);
+        let same_source = ["source", "sources"].iter().all(|field| wanted[*field] == result[*field]);
+        let same_manifests = self.memory.synced == Some(targets.hash);
+        Some(LastSync {
+            same: same_source && (same_revision || same_manifests),
+            succeeded: state["phase"] == "Succeeded",
+            message: state["message"].as_str().unwrap_or_default(),
+            finished: time(&state["finishedAt"]),
+            heals: heals(state, self.now),
+            unblocked: self.memory.unblocked,
+        })
+    }
+
+    /// The operation that a decision asks for.
+    fn requested(
+        &self,
+        application: &Application,
+        compared: &Compared,
+        decision: Decision,
+        automated: Automated,
+        except: &BTreeSet<ResourceKey>,
+    ) -> Due {
+        let nothing = |sync_error, wait| Due::Nothing { sync_error, wait };
+        let (selection, attempt) = match decision {
+            Decision::Nothing => return nothing(None, Duration::MAX),
+            Decision::Later(wait) => return nothing(None, wait),
+            Decision::Refused(message) => return nothing(Some(message), Duration::MAX),
+            Decision::Sync => (None, None),
+            Decision::Heal { attempt } => (Some(unsynced(compared, except)), Some(attempt)),
+        };
+        let mut sync = json!({"prune": automated.prune});
+        application.revisions_into(&compared.revisions, &mut sync);
+        if application.sync_policy["syncOptions"].is_array() {
+            sync["syncOptions"] = application.sync_policy["syncOptions"].clone();
+        }
+        if let Some(selection) = selection {
+            sync["resources"] = selection;
+        }
+        if let Some(attempt) = attempt {
+            sync["autoHealAttemptsCount"] = attempt.into();
+        }
+        let retry = match &application.sync_policy["retry"] {
+            Value::Null => json!({"limit": 5}),
+            policy => policy.clone(),
+        };
+        Due::Sync(json!({"sync": sync, "initiatedBy": {"automated": true}, "retry": retry}))
+    }
+}
+
+/// What looking after the operation led to.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    /// Objects may have changed: compare again.
+    pub(super) acted: bool,
+    pub(super) ended: bool,
+    pub(super) wait: Duration,
+    pub(super) sync_error: Option<String>,
+}
+
+impl Default for Outcome {
+    fn default() -> Self {
+        Self { acted: false, ended: false, wait: Duration::MAX, sync_error: None }
+    }
+}
+
+enum Due {
+    Nothing { sync_error: Option<String>, wait: Duration },
+    Sync(Value),
+}
+
+fn time(value: &Value) -> Option<Timestamp> {
+    value.as_str()?.parse().ok()
+}
+
+/// Attempts so far, unless the last one is long past.
+fn heals(state: &Value, now: Timestamp) -> u32 {
+    let finished = time(&state["finishedAt"]);
+    let long_past = finished.is_some_and(|finished| {
+        Duration::try_from(now.duration_since(finished)).is_ok_and(|since| since > HEAL_COOLDOWN)
+    });
+    if long_past {
+        return 0;
+    }
+    let attempts = state["operation"]["sync"]["autoHealAttemptsCount"].as_u64().unwrap_or(0);
+    u32::try_from(attempts).unwrap_or(u32::MAX)
+}
+
+/// Everything that is not Synced, by group, kind and name.
+fn unsynced(compared: &Compared, except: &BTreeSet<ResourceKey>) -> Value {
+    let differing = compared.resources.iter().filter(|resource| {
+        resource.status.status.is_some_and(|status| status != sync::SyncStatus::Synced)
+            && !except.contains(&resource.key)
+    });
+    let list = differing.map(|resource| {
+        let ResourceKey { group, kind, name, .. } = &resource.key;
+        let mut entry = json!({"kind": kind, "name": name});
+        if !group.is_empty() {
+            entry["group"] = group.as_str().into();
+        }
+        entry
+    });
+    Value::Array(list.collect())
+}
+
+fn deployed(application: &Application, operation: &Operation, now: Timestamp) -> Value {
+    let mut entry = json!({
+        "deployStartedAt": meta::format_time(operation.started()),
+        "deployedAt": meta::format_time(now),
+        "initiatedBy": operation.request()["initiatedBy"].clone(),
+    });
+    if entry["initiatedBy"].is_null() {
+        entry["initiatedBy"] = json!({});
+    }
+    application.revisions_into(operation.revisions(), &mut entry);
+    application.sources_into(&mut entry);
+    entry
+}
+
+/// What of a person's request cannot be done.
+fn not_supported(asked: &Value, application: &Application, compared: &Compared) -> Option<String> {
+    let wanted = &asked["sync"];
+    if wanted["dryRun"] == true {
+        return Some("operation.sync.dryRun is not supported yet".to_owned());
+    }
+    if wanted["manifests"].as_array().is_some_and(|manifests| !manifests.is_empty()) {
+        return Some("operation.sync.manifests is not supported yet".to_owned());
+    }
+    let revision = wanted["revision"].as_str().unwrap_or_default();
+    let tracked = application.sources.first().map_or("", |source| source.target_revision());
+    let known = revision.is_empty()
+        || revision == tracked
+        || (revision == "HEAD" && tracked.is_empty())
+        || compared.revisions.iter().any(|resolved| resolved == revision);
+    (!known).then(|| {
+        format!("operation.sync.revision {revision}: syncing to another revision than the tracked one is not supported yet")
+    })
+}
+
+/// Whether anything that resources wait for is there now.
+async fn unblocked(shared: &Shared, deferred: &[Deferred]) -> bool {
+    for one in deferred {
+        let there = match &one.missing.what {
+            Absent::Kind(gvk) => shared.resources.resolve(gvk).await.is_ok(),
+            Absent::Namespace(name) => {
+                let found = Api::new(&shared.client, &resource::NAMESPACES).find(&Key::cluster(name)).await;
+                matches!(found, Ok(Some(namespace)) if !meta::is_deleting(&namespace))
+            }
+        };
+        if there {
+            return true;
+        }
+    }
+    false
+}

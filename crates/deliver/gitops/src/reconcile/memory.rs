@@ -1,0 +1,261 @@
+//! What is remembered of an Application between two passes, and the task that renders it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use client::Key;
+use client::discovery::Catalog;
+use git::Freshness;
+use objects::Value;
+use serde_json::json;
+use sync::ResourceKey;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::Shared;
+use crate::application::Application;
+use crate::comparison::Comparisons;
+use crate::generate::{self, Earlier, Failure, Generated, Request, SourceType};
+use crate::operation::{Deferred, Operation};
+use crate::targets::{self, Targets};
+
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// What the last rendering was made for.
+    rendered: Option<Wanted>,
+    rendering: Option<Rendering>,
+    /// How the last rendering that read files went.
+    earlier: Option<Earlier>,
+    failure: Option<Failed>,
+    /// Manifests that are not made ready yet.
+    manifests: Option<Vec<Value>>,
+    prepared_with: Option<Arc<Catalog>>,
+    pub(super) revisions: Vec<String>,
+    pub(super) types: Vec<SourceType>,
+    pub(super) targets: Arc<Targets>,
+    pub(super) comparisons: Comparisons,
+    pub(super) interests: BTreeSet<ResourceKey>,
+    pub(super) operation: Option<Operation>,
+    /// What the last operation could not apply for lack of a namespace or kind.
+    pub(super) deferred: Vec<Deferred>,
+    /// Whether any of that is there now.
+    pub(super) unblocked: bool,
+    /// The newest `operationState` of this process.
+    pub(super) state: Option<Value>,
+    /// The manifests of the last whole operation.
+    pub(super) synced: Option<[u8; 32]>,
+    /// The request of a person that was taken up.
+    taken: Option<Value>,
+    /// The request of an operation that an earlier process did not bring to its end.
+    pub(super) interrupted: Option<Value>,
+}
+
+/// A rendering that failed, and when to try it again.
+#[derive(Debug)]
+struct Failed {
+    message: String,
+    at: Instant,
+    wait: Duration,
+}
+
+/// A failed rendering is tried again after ever longer waits up to this one.
+const LONGEST_RETRY: Duration = Duration::from_secs(600);
+
+/// What a rendering is made for; if it is the same, so is the rendering.
+#[derive(Debug, Clone, PartialEq)]
+struct Wanted {
+    spec: Value,
+    /// State of each repository.
+    counters: Vec<u64>,
+    api_versions: Arc<Vec<String>>,
+}
+
+#[derive(Debug)]
+struct Rendering {
+    wanted: Wanted,
+    task: JoinHandle<Result<Generated, Failure>>,
+    /// Set when a pass gave up waiting: then the task wakes the next one.
+    awaited: Arc<AtomicBool>,
+    refresh: bool,
+}
+
+impl Drop for Rendering {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What a pass knows of the manifests.
+#[derive(Debug)]
+pub(super) enum Known {
+    NotYet,
+    Failed { message: String, retry: Duration },
+    Ready,
+}
+
+/// How long a pass waits for a rendering before it lets the task wake the next one.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+impl Memory {
+    /// Whether a change of the served types concerns this Application.
+    pub(super) fn depends_on_types(&self) -> bool {
+        self.targets.has_unknown_kinds()
+            || !self.deferred.is_empty()
+            || self.types.contains(&SourceType::Helm)
+            || self.failure.is_some()
+    }
+
+    pub(super) fn taken(&self, request: &Value) -> bool {
+        self.taken.as_ref() == Some(request)
+    }
+
+    pub(super) fn take(&mut self, request: &Value) {
+        self.taken = Some(request.clone());
+    }
+
+    /// Forgets a request that is no longer there, so that the same one can be made again.
+    pub(super) fn forget_request(&mut self) {
+        self.taken = None;
+    }
+
+    /// The manifests for what is wanted now, rendering them if need be.
+    pub(super) async fn generation(
+        &mut self,
+        shared: &Arc<Shared>,
+        key: &Key,
+        application: &Application,
+        counters: Vec<u64>,
+        api_versions: Arc<Vec<String>>,
+        refresh: Option<&str>,
+    ) -> Result<Known, client::Error> {
+        let spec = json!([
+            application.sources.iter().map(|source| &source.0).collect::<Vec<_>>(),
+            application.destination,
+            application.project,
+            application.instance,
+        ]);
+        let wanted = Wanted { spec, counters, api_versions };
+        let running = self
+            .rendering
+            .as_ref()
+            .is_some_and(|rendering| rendering.wanted == wanted && (rendering.refresh || refresh.is_none()));
+        if !running {
+            let retry_due = self.failure.as_ref().is_some_and(|failed| failed.at.elapsed() >= failed.wait);
+            if refresh.is_none() && !retry_due && self.rendered.as_ref() == Some(&wanted) {
+                return Ok(self.known());
+            }
+            let kube_version = shared.kube_version().await?;
+            if refresh == Some("hard") {
+                self.earlier = None;
+            }
+            let seed = shared.seed().await?;
+            let mut request = Request::of(application, kube_version, Arc::clone(&wanted.api_versions), seed);
+            if refresh.is_some() {
+                request.freshness = Freshness::Latest;
+            }
+            self.rendering = Some(self.start(shared, key, request, wanted, refresh.is_some()));
+        }
+        let Some(rendering) = &mut self.rendering else { return Ok(self.known()) };
+        rendering.awaited.store(true, Ordering::Release);
+        let Ok(outcome) = tokio::time::timeout(PATIENCE, &mut rendering.task).await else {
+            rendering.awaited.store(false, Ordering::Release);
+            // It may have ended between the two: nobody would be woken.
+            if !rendering.task.is_finished() {
+                return Ok(Known::NotYet);
+            }
+            let outcome = (&mut rendering.task).await;
+            self.finished(shared, outcome);
+            return Ok(self.known());
+        };
+        self.finished(shared, outcome);
+        Ok(self.known())
+    }
+
+    fn start(
+        &self,
+        shared: &Arc<Shared>,
+        key: &Key,
+        request: Request,
+        wanted: Wanted,
+        refresh: bool,
+    ) -> Rendering {
+        let awaited = Arc::new(AtomicBool::new(true));
+        let earlier = self.earlier.clone();
+        let (shared, key, seen) = (Arc::clone(shared), key.clone(), Arc::clone(&awaited));
+        let task = tokio::spawn(async move {
+            let metrics = Arc::clone(&shared.metrics);
+            let outcome =
+                generate::generate(&shared.repositories, &shared.renderers, metrics, request, earlier).await;
+            if !seen.load(Ordering::Acquire) {
+                // The pass that finds the task ended takes the outcome; it cannot come before the task returns, so
+                // the wake-up goes through the queue.
+                let _ = shared.triggers.send(key).await;
+            }
+            outcome
+        });
+        Rendering { wanted, task, awaited, refresh }
+    }
+
+    fn finished(
+        &mut self,
+        shared: &Shared,
+        outcome: Result<Result<Generated, Failure>, tokio::task::JoinError>,
+    ) {
+        let Some(rendering) = self.rendering.take() else { return };
+        let same = self.rendered.as_ref() == Some(&rendering.wanted);
+        self.rendered = Some(rendering.wanted.clone());
+        let message = match outcome {
+            Ok(Ok(generated)) => {
+                self.failure = None;
+                self.revisions = generated.revisions;
+                self.types.clone_from(&generated.types);
+                self.earlier = Some(Earlier { record: generated.record, outcome: Ok(generated.types) });
+                if let Some(manifests) = generated.manifests {
+                    self.manifests = Some(manifests);
+                }
+                return;
+            }
+            Ok(Err(failure)) => {
+                // A repository that could not be opened says nothing about the rendering before.
+                if let Some(record) = failure.record {
+                    self.earlier = Some(Earlier { record, outcome: Err(failure.message.clone()) });
+                }
+                failure.message
+            }
+            Err(_) => "Failed to load target state: the rendering broke off".to_owned(),
+        };
+        let first = shared.settings.generation_retry;
+        let wait = match &self.failure {
+            Some(before) if same => (before.wait * 2).min(LONGEST_RETRY.max(first)),
+            _ => first,
+        };
+        self.failure = Some(Failed { message, at: Instant::now(), wait });
+    }
+
+    fn known(&self) -> Known {
+        match &self.failure {
+            Some(failed) => {
+                let retry = failed.wait.saturating_sub(failed.at.elapsed());
+                Known::Failed {
+                    message: failed.message.clone(),
+                    retry: retry.max(Duration::from_millis(100)),
+                }
+            }
+            None => Known::Ready,
+        }
+    }
+
+    /// Makes new manifests ready, or old ones of kinds that were not served then.
+    pub(super) fn prepare(&mut self, application: &Application, catalog: &Arc<Catalog>) {
+        let known_before = self.prepared_with.as_ref().is_some_and(|before| Arc::ptr_eq(before, catalog));
+        let manifests = match self.manifests.take() {
+            Some(manifests) => manifests,
+            None if !known_before && self.targets.has_unknown_kinds() => self.targets.manifests(),
+            None => return,
+        };
+        self.targets = Arc::new(targets::prepare(manifests, application, catalog));
+        self.prepared_with = Some(Arc::clone(catalog));
+    }
+}

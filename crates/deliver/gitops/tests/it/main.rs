@@ -1,0 +1,8 @@
+//! The controller against the real API server in process, with real Git repositories.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod checkmate;
+mod flow;
+mod operations;
+mod world;
