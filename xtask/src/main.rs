@@ -4,6 +4,7 @@
 //! do the same as a developer does.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks to its user")]
 
+mod bench;
 mod process;
 mod test;
 mod tidy;
@@ -19,6 +20,7 @@ cargo xtask COMMAND
 
   test [FILTER…]   install what the tests need, then run every test of the workspace
                    (arguments go to `cargo test`: a crate is `-p NAME`)
+  bench NAME       measure: `up`
   tidy             check layers, sizes, module headers and texts
   tools            install what the tests need, print where it is
   help             this text
@@ -40,6 +42,7 @@ fn run() -> Result<()> {
     let rest: Vec<String> = arguments.collect();
     match command.as_str() {
         "test" => test::run(&root(), &rest),
+        "bench" => bench::run(&root(), &rest),
         "tidy" => tidy::run(&root()),
         "tools" => tools::run(&root()),
         "help" | "--help" | "-h" => {

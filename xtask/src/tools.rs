@@ -13,10 +13,11 @@ use anyhow::{Context, Result, bail};
 use crate::process;
 
 /// Debian packages with one program of each by which its presence is known.
-const PACKAGES: [(&str, &str); 4] = [
+const PACKAGES: [(&str, &str); 5] = [
     ("docker-registry", "/usr/bin/docker-registry"),
     ("postgresql", "/usr/lib/postgresql"),
     ("redis-server", "/usr/bin/redis-server"),
+    ("busybox-static", "/bin/busybox"),
     ("git", "/usr/bin/git"),
 ];
 

@@ -1,0 +1,91 @@
+//! The command line: reads what a person typed and calls the part that answers.
+//!
+//! This crate wires the others together and owns nothing else than flags, configuration and the data directory. The same
+//! program is also the monitor that holds a container ([`containers::monitor_main`]) and the demo's service.
+#![expect(clippy::print_stderr, reason = "a command-line tool speaks to its user")]
+
+mod cli;
+mod data_dir;
+mod down;
+mod environment;
+mod image;
+mod preflight;
+mod privilege;
+mod settings;
+mod up;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser as _;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Cli, Command, ImageCommand};
+use crate::data_dir::DataDir;
+use crate::environment::Environment;
+
+/// The first argument of the re-executed process that holds a container.
+pub(crate) const MONITOR: &str = "__monitor";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(MONITOR) {
+        // Before anything else: the monitor must have one thread, and neither logging nor a runtime.
+        return containers::monitor_main(arguments.collect());
+    }
+    let cli = Cli::parse();
+    let environment = Environment::read();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(EnvFilter::new(environment.log.as_deref().unwrap_or("warn")))
+        .init();
+    match run(cli, &environment) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mainstay: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli, environment: &Environment) -> Result<()> {
+    if matches!(cli.command, Command::DemoService) {
+        return demo_service();
+    }
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Up(up) => up::run(&up, environment).await,
+            Command::Down(down) => down::run(&down, environment).await,
+            Command::Image(image) => match image.command {
+                ImageCommand::Pack(pack) => image::pack(&create(&pack.data, environment)?, &pack).await,
+                ImageCommand::List(data) => image::list(&create(&data, environment)?).await,
+                ImageCommand::Push(push) => image::push(&create(&push.data, environment)?, &push).await,
+            },
+            Command::DemoService => unreachable!("answered above"),
+        }
+    })
+}
+
+fn create(data: &cli::DataDir, environment: &Environment) -> Result<DataDir> {
+    DataDir::create(&environment.data_dir(data)?)
+}
+
+/// One thread is enough for it, and a tenant of a small machine keeps to what it needs.
+fn demo_service() -> Result<()> {
+    let config = demo_service::Config::from_variables(std::env::vars())?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let mut signals = up::signals::Signals::listen()?;
+        let told = stop.clone();
+        tokio::spawn(async move {
+            signals.next().await;
+            told.cancel();
+        });
+        demo_service::run(config, stop).await
+    })
+}

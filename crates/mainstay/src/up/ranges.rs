@@ -1,0 +1,55 @@
+//! The address ranges of a data directory: chosen once, since Services keep their addresses.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use network::Ranges;
+
+use crate::data_dir::DataDir;
+
+/// The ranges of this data directory: as chosen before, otherwise free ones of this machine.
+pub(crate) async fn of(data: &DataDir) -> Result<Ranges> {
+    let file = data.node().join("ranges");
+    if let Some(ranges) = read(&file)? {
+        return Ok(ranges);
+    }
+    let ranges =
+        network::choose_ranges(&data.id()).await.context("choose address ranges for Pods and Services")?;
+    fs::create_dir_all(data.node()).with_context(|| format!("create {}", data.node().display()))?;
+    let draft = file.with_extension("new");
+    fs::write(&draft, format!("{}\n{}\n", ranges.pods, ranges.services))
+        .and_then(|()| fs::rename(&draft, &file))
+        .with_context(|| format!("write {}", file.display()))?;
+    Ok(ranges)
+}
+
+fn read(file: &Path) -> Result<Option<Ranges>> {
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("read {}", file.display())),
+    };
+    let mut lines = text.lines().map(str::parse);
+    match (lines.next(), lines.next()) {
+        (Some(Ok(pods)), Some(Ok(services))) => Ok(Some(Ranges { pods, services })),
+        _ => anyhow::bail!("{} does not hold the ranges of Pods and Services, a line each", file.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn ranges_are_chosen_once() {
+        let parent = tempfile::tempdir().unwrap();
+        let data = DataDir::create(&parent.path().join("data")).unwrap();
+        let first = of(&data).await.unwrap();
+        let second = of(&data).await.unwrap();
+        assert_eq!((first.pods, first.services), (second.pods, second.services));
+        fs::write(data.node().join("ranges"), "10.1.0.0/16\n").unwrap();
+        assert!(of(&data).await.unwrap_err().to_string().contains("ranges"));
+    }
+}

@@ -1,0 +1,7 @@
+//! The binary as a person runs it: real containers, real `kubectl`, real HTTP.
+#![expect(clippy::print_stderr, reason = "a failed test shows what the program said")]
+
+mod checkmate;
+mod demo;
+mod images;
+mod platform;
