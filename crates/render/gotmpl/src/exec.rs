@@ -205,7 +205,7 @@ impl<'e> Machine<'e> {
 #[must_use]
 pub fn remove_no_value(text: Str) -> Str {
     const MARK: &[u8] = b"<no value>";
-    if !text.windows(MARK.len()).any(|window| window == MARK) {
+    if !text.contains(&MARK[0]) || !text.windows(MARK.len()).any(|window| window == MARK) {
         return text;
     }
     let mut out = Vec::with_capacity(text.len());

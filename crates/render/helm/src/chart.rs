@@ -1,8 +1,9 @@
 //! A chart in memory.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use gotmpl::Templates;
 use serde_json::{Map, Value};
 
 use crate::metadata::Metadata;
@@ -28,6 +29,15 @@ pub(crate) struct Content {
     pub(crate) templates: Vec<File>,
     pub(crate) files: Vec<File>,
     pub(crate) dependencies: Vec<Chart>,
+    /// What the last rendering parsed; the next one takes it over if it has the same templates.
+    pub(crate) parsed: Mutex<Option<Parsed>>,
+}
+
+/// Parsed templates, and from which texts under which paths.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    pub(crate) texts: Vec<(String, Bytes)>,
+    pub(crate) templates: Templates,
 }
 
 impl Chart {

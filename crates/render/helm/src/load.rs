@@ -126,7 +126,8 @@ fn load_files(files: Vec<File>, depth: usize) -> Result<Chart, Error> {
         dependencies.push(chart);
     }
     let Sorted { values, schema, templates, files, .. } = sorted;
-    let content = Content { metadata, values, schema, templates, files, dependencies };
+    let parsed = std::sync::Mutex::default();
+    let content = Content { metadata, values, schema, templates, files, dependencies, parsed };
     Ok(Chart { content: Arc::new(content) })
 }
 

@@ -4,13 +4,15 @@ mod errors;
 mod scope;
 
 use std::cell::RefCell;
+use std::sync::PoisonError;
 
+use bytes::Bytes;
 use gotmpl::{Environment, Functions, Limits, Machine, Templates, remove_no_value};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::capabilities::KubeVersion;
-use crate::chart::Chart;
+use crate::chart::{Chart, Parsed};
 use crate::dependencies::{self, Node, is_compatible};
 use crate::error::Error;
 use crate::manifests::{self, Manifest};
@@ -164,6 +166,29 @@ impl Environment for World<'_> {
     }
 }
 
+/// The templates as they were parsed for the last rendering of this chart, unless conditions or aliases select
+/// others now.
+fn parse(chart: &Chart, renderables: &[Renderable]) -> Result<Templates, Error> {
+    let mut parsed = chart.content.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(parsed) = &*parsed {
+        // Texts are compared by where they lie: those of one chart do not move.
+        let same = |((path, text), new): (&(String, Bytes), &Renderable)| {
+            *path == new.path && text.as_ptr() == new.text.as_ptr() && text.len() == new.text.len()
+        };
+        if parsed.texts.len() == renderables.len() && parsed.texts.iter().zip(renderables).all(same) {
+            return Ok(parsed.templates.clone());
+        }
+    }
+    let mut templates = Templates::new(Functions::helm());
+    for Renderable { path, text, .. } in renderables {
+        let text = String::from_utf8_lossy(text);
+        templates.parse(path, &text).map_err(|error| errors::parse(path, &error.to_string()))?;
+    }
+    let texts = renderables.iter().map(|new| (new.path.clone(), new.text.clone())).collect();
+    *parsed = Some(Parsed { texts, templates: templates.clone() });
+    Ok(templates)
+}
+
 /// Executes every template; gives the texts by path.
 fn execute(
     node: &Node,
@@ -178,10 +203,7 @@ fn execute(
         let depth = |path: &str| path.matches('/').count();
         (depth(&b.path), &b.path).cmp(&(depth(&a.path), &a.path))
     });
-    let mut templates = Templates::new(Functions::helm());
-    for Renderable { path, text, .. } in &renderables {
-        templates.parse(path, text).map_err(|error| errors::parse(path, &error.to_string()))?;
-    }
+    let templates = parse(&node.chart, &renderables)?;
     let mut machine = Machine::new(&templates, world, LIMITS);
     let mut texts = Vec::new();
     for renderable in &renderables {

@@ -183,9 +183,18 @@ pub(super) fn width(first: u8) -> usize {
 }
 
 fn first_forbidden(text: &str) -> Option<usize> {
+    // Whole blocks at a time, without branches, as long as there is nothing but ordinary ASCII.
+    const BLOCK: usize = 32;
     let bytes = text.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
+        if let Some(block) = bytes.get(at..at + BLOCK) {
+            let ordinary = |byte: u8| (byte.wrapping_sub(0x20) <= 0x5E) | (byte == b'\t') | (byte == b'\n');
+            if block.iter().fold(true, |all, &byte| all & ordinary(byte)) {
+                at += BLOCK;
+                continue;
+            }
+        }
         match bytes[at] {
             0x20..=0x7E | b'\t' | b'\n' | b'\r' => at += 1,
             first @ 0x80.. => {

@@ -18,7 +18,8 @@ impl Str {
     /// The text, with replacement characters where it is not UTF-8.
     #[must_use]
     pub fn text(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.0)
+        // Checking first is several times faster than looking for what to replace.
+        std::str::from_utf8(&self.0).map_or_else(|_| String::from_utf8_lossy(&self.0), Cow::Borrowed)
     }
 }
 

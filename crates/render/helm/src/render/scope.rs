@@ -1,5 +1,6 @@
 //! What templates see: the dot of each chart.
 
+use bytes::Bytes;
 use gotmpl::{Map, MapKind, Value};
 
 use crate::capabilities::{Capabilities, KubeVersion};
@@ -13,7 +14,7 @@ use crate::values::Table;
 pub(super) struct Renderable {
     /// `chart/charts/other/templates/name.yaml`
     pub(super) path: String,
-    pub(super) text: String,
+    pub(super) text: Bytes,
     /// The dot, one for all templates of a chart.
     pub(super) scope: Value,
     base: String,
@@ -91,7 +92,7 @@ impl Collector {
             }
             self.found.push(Renderable {
                 path: format!("{path}/{}", template.name),
-                text: String::from_utf8_lossy(&template.data).into_owned(),
+                text: template.data.clone(),
                 scope: Value::Map(scope.clone()),
                 base: format!("{path}/templates"),
             });
