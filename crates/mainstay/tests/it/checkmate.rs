@@ -1,4 +1,7 @@
-use std::time::Duration;
+use std::panic::AssertUnwindSafe;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use test_kit::eventually;
@@ -91,9 +94,86 @@ fn checkmate_runs_unchanged() {
     assert_eq!(status, 200, "{body}");
     assert!(body.contains("alice") && body.contains("\"service\":\"user\""), "{body}");
 
+    a_canary_loses_no_request(&checkmate);
+    a_bad_tag_leaves_the_stable_version_serving(&checkmate);
     drift_is_reverted(platform);
     a_removed_file_is_pruned(&checkmate);
     a_killed_container_comes_back(platform);
+}
+
+/// Sets the gateway's tag as the image updater does: in a file beside the chart.
+fn set_tag(checkmate: &CheckMate, tag: &str) {
+    let path = "charts/gateway/.argocd-source-gateway.yaml";
+    let file = checkmate.repository.path().join(path);
+    let text = std::fs::read_to_string(&file).expect("the gateway's parameters");
+    let (before, _) = text.split_once("  - name: image.tag").expect("the tag's parameter");
+    let changed = format!("{before}  - name: image.tag\n    value: \"{tag}\"\n    forcestring: true\n");
+    checkmate.repository.write(path, &changed);
+    checkmate.repository.commit(&format!("release {tag}"));
+}
+
+/// The charts' steps: 20 %, 30 s, 50 %, 60 s, 100 %, while a client sends 200 requests a second.
+fn a_canary_loses_no_request(checkmate: &CheckMate) {
+    const SENDERS: u64 = 4;
+    let platform = &checkmate.platform;
+    let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
+    let failed = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..SENDERS {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let next = Instant::now() + Duration::from_millis(5 * SENDERS);
+                    match platform.http("GET", "api.checkmate", "/", "") {
+                        Ok((200, _)) => {}
+                        other => failed.lock().expect("no sender panics").push(format!("{other:?}")),
+                    }
+                    sent.fetch_add(1, Ordering::Relaxed);
+                    #[expect(clippy::disallowed_methods, reason = "the rate of requests")]
+                    std::thread::sleep(next.saturating_duration_since(Instant::now()));
+                }
+            });
+        }
+        // However the wait ends, the senders end too.
+        let waited = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            set_tag(checkmate, "8");
+            let rollout = ["rollout", "--namespace=gateway", "gateway"];
+            let weight = |object: &Value| object["status"]["currentStepIndex"].to_string();
+            for step in ["1", "3", "5"] {
+                platform.wait_for(READY, &rollout, weight, step);
+            }
+            let phase = |object: &Value| object["status"]["phase"].as_str().unwrap_or_default().to_owned();
+            platform.wait_for(READY, &rollout, phase, "Healthy");
+        }));
+        stop.store(true, Ordering::Relaxed);
+        if let Err(panic) = waited {
+            std::panic::resume_unwind(panic);
+        }
+    });
+    let failed = failed.into_inner().expect("no sender panics");
+    assert_eq!(failed, [""; 0], "of {} requests", sent.into_inner());
+    let (_, body) = platform.http("GET", "api.checkmate", "/", "").expect("the gateway answers");
+    assert!(body.contains("\"version\":\"8\""), "{body}");
+}
+
+fn a_bad_tag_leaves_the_stable_version_serving(checkmate: &CheckMate) {
+    set_tag(checkmate, "no-such-tag");
+    let platform = &checkmate.platform;
+    let waiting = |object: &Value| {
+        let pods = object["items"].as_array();
+        let reasons: Vec<&str> = pods
+            .into_iter()
+            .flatten()
+            .filter_map(|pod| pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"].as_str())
+            .map(|reason| if reason == "ErrImagePull" { "ImagePullBackOff" } else { reason })
+            .collect();
+        reasons.join(" ")
+    };
+    platform.wait_for(READY, &["pods", "--namespace=gateway"], waiting, "ImagePullBackOff");
+    let (status, body) = platform.http("GET", "api.checkmate", "/", "").expect("the gateway answers");
+    assert_eq!(status, 200, "{body}");
+    assert!(body.contains("\"version\":\"8\""), "{body}");
+    set_tag(checkmate, "8");
+    platform.wait_for(READY, &["application", "--namespace=argocd", "gateway"], state, "Synced, Healthy");
 }
 
 fn drift_is_reverted(platform: &Platform) {
