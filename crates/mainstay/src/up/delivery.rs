@@ -1,6 +1,8 @@
 //! From Git to the API: the repositories, the Application controller, and the first Applications.
 
 use anyhow::{Context, Result};
+use client::dynamic::ListOptions;
+use client::{Api, Client, resource};
 use git::{Mapping, Repositories};
 use gitops::{BootstrapRequest, GitOps, HealthGates};
 
@@ -28,20 +30,52 @@ pub(crate) async fn start(
         say(&format!("mapping         {url} is answered from {}", path.display()));
     }
     let client = cluster.account(gitops::SERVICE_ACCOUNT);
+    // Before the controller starts, so that it never asks a host for what is answered from here.
+    if let Some(request) = request(settings) {
+        bootstrap(settings, &client, &repositories, request).await?;
+    }
     let mut controller = gitops::Settings::default();
     if !settings.node {
         controller.health_gates = HealthGates::Ignore;
     }
-    let config =
-        gitops::Config { client: client.clone(), repositories: repositories.clone(), settings: controller };
+    let config = gitops::Config { client, repositories, settings: controller };
     tasks.run("gitops", GitOps::new(config).run(tasks.token()));
-    let Some(request) = request(settings) else { return Ok(()) };
-    let made = gitops::bootstrap(&client, &repositories, request).await.context("read the repository")?;
-    for mapping in made.mappings {
-        say(&format!("mapping         {} is answered from {}", mapping.url, mapping.path.display()));
-    }
-    say(&format!("created         {}", made.created.join(", ")));
     Ok(())
+}
+
+/// Creates the first Applications. A remote repository that cannot be read now does not keep down what was deployed from
+/// it before.
+async fn bootstrap(
+    settings: &Settings,
+    client: &Client,
+    repositories: &Repositories,
+    request: BootstrapRequest,
+) -> Result<()> {
+    let place = request.repository.clone();
+    match gitops::bootstrap(client, repositories, request).await {
+        Ok(made) => {
+            for mapping in made.mappings {
+                say(&format!("mapping         {} is answered from {}", mapping.url, mapping.path.display()));
+            }
+            say(&format!("created         {}", made.created.join(", ")));
+            Ok(())
+        }
+        Err(error)
+            if matches!(settings.repository, Repository::Remote { .. }) && deployed(client).await? =>
+        {
+            say(&format!("not read        {place}: {}", client::chain(&error)));
+            Ok(())
+        }
+        Err(error) => Err(error).context("read the repository"),
+    }
+}
+
+/// Whether there are Applications already.
+async fn deployed(client: &Client) -> Result<bool> {
+    let one = ListOptions { limit: Some(1), ..ListOptions::all() };
+    let list =
+        Api::new(client, &resource::APPLICATIONS).list(None, &one).await.context("list the Applications")?;
+    Ok(!list.items.is_empty())
 }
 
 fn request(settings: &Settings) -> Option<BootstrapRequest> {

@@ -5,15 +5,12 @@ use std::pin::pin;
 use std::time::Duration;
 
 use client::watch::{Event, WatchOptions, watch};
-use client::{Client, ResourceType, resource};
+use client::{Client, resource};
 use futures::{Stream, StreamExt as _};
 use objects::meta;
 use tokio::time::Instant;
 
 use crate::up::progress::Progress;
-
-const APPLICATIONS: ResourceType =
-    ResourceType::namespaced("argoproj.io", "v1alpha1", "Application", "applications");
 
 /// How long nothing may move before it counts as standing: controllers answer each other within this time.
 const STILL: Duration = Duration::from_millis(300);
@@ -21,8 +18,8 @@ const STILL: Duration = Duration::from_millis(300);
 /// Prints a line for each thing that changes, and once, when everything stands for the first time, what `summary` says.
 /// Runs until it is dropped.
 pub(crate) async fn follow(client: &Client, start: Instant, summary: impl FnOnce(&Progress) -> String) {
-    let applications =
-        watch(client, &APPLICATIONS, WatchOptions::default()).map(|event| (Kind::Application, event));
+    let applications = watch(client, &resource::APPLICATIONS, WatchOptions::default())
+        .map(|event| (Kind::Application, event));
     let pods = watch(client, &resource::PODS, WatchOptions::default()).map(|event| (Kind::Pod, event));
     let mut events = pin!(futures::stream::select(applications, pods));
     let mut progress = Progress::default();

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stderr, reason = "a failed test shows what the program said")]
 
 mod checkmate;
+mod crash;
 mod demo;
 mod images;
 mod platform;

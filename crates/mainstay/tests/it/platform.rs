@@ -53,7 +53,8 @@ impl Platform {
         self.wait_for_api();
     }
 
-    fn spawn_again(&mut self) {
+    /// Starts it again on the same data directory, without waiting.
+    pub(crate) fn spawn_again(&mut self) {
         let log = fs::File::options().create(true).append(true).open(self.log()).expect("open the log");
         let child = Command::new(env!("CARGO_BIN_EXE_mainstay"))
             .arg("up")
