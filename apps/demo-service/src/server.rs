@@ -45,6 +45,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, config.port))
         .await
         .with_context(|| format!("listen on port {}", config.port))?;
+    tracing::info!(service = config.name, version = config.version, port = config.port, "listening");
     let records = Records::new(config.database.clone());
     let service = Arc::new(Service { config, gateway: Gateway::new(), records });
     let server = auto::Builder::new(TokioExecutor::new());
@@ -65,6 +66,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<()> {
         });
     }
     drop(listener);
+    tracing::info!("stopping");
     // Past the deadline what is left is cut off with the process.
     let _ = tokio::time::timeout(DRAIN, open.shutdown()).await;
     Ok(())

@@ -4,6 +4,7 @@
 //! program is also the monitor that holds a container ([`containers::monitor_main`]) and the demo's service.
 #![expect(clippy::print_stderr, reason = "a command-line tool speaks to its user")]
 
+mod allocator;
 mod cli;
 mod data_dir;
 mod down;
@@ -14,6 +15,7 @@ mod privilege;
 mod settings;
 mod up;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -24,6 +26,10 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::{Cli, Command, ImageCommand};
 use crate::data_dir::DataDir;
 use crate::environment::Environment;
+
+/// What is logged if `MAINSTAY_LOG` does not say. The network asks the kernel for things that may not be there, which nlink
+/// takes for failures.
+const DEFAULT_LOG: &str = "warn,nlink=error";
 
 /// The first argument of the re-executed process that holds a container.
 pub(crate) const MONITOR: &str = "__monitor";
@@ -36,9 +42,15 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     let environment = Environment::read();
+    allocator::return_memory_in_the_background();
+    let log = match cli.command {
+        Command::DemoService => "info",
+        _ => DEFAULT_LOG,
+    };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_env_filter(EnvFilter::new(environment.log.as_deref().unwrap_or("warn")))
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_env_filter(EnvFilter::new(environment.log.as_deref().unwrap_or(log)))
         .init();
     match run(cli, &environment) {
         Ok(()) => ExitCode::SUCCESS,

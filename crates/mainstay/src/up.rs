@@ -51,24 +51,12 @@ pub(crate) async fn run(typed: &cli::Up, environment: &Environment) -> Result<()
     check(&settings, &data, ranges.as_ref()).await?;
     let mut signals = Signals::listen()?;
     let mut tasks = Tasks::new();
-    let platform = tokio::select! {
-        platform = Platform::start(&settings, environment, &data, ranges, &mut tasks) => platform?,
-        _ = signals.next() => {
-            tasks.stop().await;
-            return Ok(());
-        }
-    };
-    let admin = platform.cluster.admin();
-    let following = watching::follow(&admin, start, |progress| platform.summary(&settings, &data, progress));
-    let ending = async {
-        tokio::select! {
-            stop = signals.next() => Ok(stop),
-            failure = tasks.failure() => Err(failure),
-        }
-    };
+    // What starts on this machine ends in a moment, and a signal waits for it: Ctrl-c means the Pods too, adopted ones
+    // included, and only a started node can stop them.
+    let platform = Platform::start(&settings, environment, &data, ranges, &mut tasks).await?;
     let ended = tokio::select! {
-        ended = ending => ended,
-        () = following => bail!("the watch of Applications and Pods ended"),
+        ended = platform.run(&settings, &data, start, &mut tasks) => ended,
+        stop = signals.next() => Ok(stop),
     };
     if matches!(ended, Ok(Stop::Everything)) {
         platform.stop_pods(&mut signals).await;
@@ -144,18 +132,39 @@ impl Platform {
             Some(ranges) => Some(Node::start(settings, &cluster, data, ranges, tasks).await?),
             None => None,
         };
+        Ok(Self { cluster, node, traffic })
+    }
+
+    /// Delivers what the repository holds and tells the person about it, until a part fails.
+    async fn run(
+        &self,
+        settings: &Settings,
+        data: &DataDir,
+        start: Instant,
+        tasks: &mut Tasks,
+    ) -> Result<Stop> {
+        self.deliver(settings, data, tasks).await?;
+        let admin = self.cluster.admin();
+        tokio::select! {
+            failure = tasks.failure() => Err(failure),
+            () = watching::follow(&admin, start, |progress| self.summary(settings, data, progress)) => {
+                bail!("the watch of Applications and Pods ended")
+            }
+        }
+    }
+
+    async fn deliver(&self, settings: &Settings, data: &DataDir, tasks: &mut Tasks) -> Result<()> {
         if matches!(settings.repository, Repository::Demo { .. })
-            && let Some(node) = &node
+            && let Some(node) = &self.node
         {
             crate::image::pack_demo(node.images(), &Environment::executable()?).await?;
         }
-        let admin = cluster.admin();
+        let admin = self.cluster.admin();
         if let Some(directory) = &settings.with {
             let applied = prerequisites::apply(&admin, &Resources::new(admin.clone()), directory).await?;
             watching::say(&format!("applied         {} objects of {}", applied.len(), directory.display()));
         }
-        delivery::start(settings, &cluster, data, tasks).await?;
-        Ok(Self { cluster, node, traffic })
+        delivery::start(settings, &self.cluster, data, tasks).await
     }
 
     /// What a person wants to know once everything stands.

@@ -5,4 +5,6 @@ mod checkmate;
 mod crash;
 mod demo;
 mod images;
+mod kubectl;
 mod platform;
+mod stopping;

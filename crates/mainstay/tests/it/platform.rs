@@ -80,6 +80,16 @@ impl Platform {
         self.data.path().join("data")
     }
 
+    /// What the machine's things of this instance are named after, as `DataDir::id` makes it.
+    pub(crate) fn id(&self) -> String {
+        use sha2::{Digest as _, Sha256};
+        let path = fs::canonicalize(self.data_dir()).expect("the data directory");
+        Sha256::digest(path.as_os_str().as_encoded_bytes())[..4]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.data_dir().join("kubeconfig")
     }
@@ -170,6 +180,11 @@ impl Platform {
     /// Ends it as Ctrl-c does, and waits.
     pub(crate) fn interrupt(&mut self) {
         self.signal(Signal::SIGINT);
+    }
+
+    /// Ends it as a service manager does, and waits.
+    pub(crate) fn terminate(&mut self) {
+        self.signal(Signal::SIGTERM);
     }
 
     fn signal(&mut self, signal: Signal) {

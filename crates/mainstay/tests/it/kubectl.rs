@@ -1,0 +1,193 @@
+//! Real `kubectl` against real Pods: what a person types in a day.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use test_kit::{eventually, find_program};
+
+use crate::platform::Platform;
+
+const SOON: Duration = Duration::from_secs(60);
+
+const DEPLOYMENT: &str = r"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: tour}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+        - name: web
+          image: localhost/demo-service:1
+          env: [{name: PORT, value: '8080'}, {name: SERVICE_NAME, value: web}]
+          readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}
+";
+
+const CONFIG: &str =
+    "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, namespace: tour}\ndata: {a: '1'}\n";
+
+#[test]
+fn kubectl_works_as_on_any_cluster() {
+    // The demo brings its image without a registry.
+    let platform = Platform::up(&[]);
+    platform.kubectl(&["create", "namespace", "tour"]);
+    objects(&platform);
+    a_secret_is_made_in_a_pipe(&platform);
+    workloads(&platform);
+    logs_are_followed(&platform);
+    an_editor_changes_an_object(&platform);
+    a_missing_secret_is_named(&platform);
+    platform.kubectl(&["delete", "namespace", "tour"]);
+    assert!(platform.try_kubectl(&["get", "namespace", "tour"]).unwrap_err().contains("NotFound"));
+}
+
+fn apply(platform: &Platform, arguments: &[&str], manifest: &str) -> String {
+    platform.kubectl_with_input(&[&["apply", "--filename=-"], arguments].concat(), manifest).expect("apply")
+}
+
+fn objects(platform: &Platform) {
+    assert_eq!(apply(platform, &[], CONFIG), "configmap/settings created\n");
+    assert_eq!(apply(platform, &[], CONFIG), "configmap/settings unchanged\n");
+    let changed = CONFIG.replace("'1'", "'2'");
+    assert_eq!(apply(platform, &[], &changed), "configmap/settings configured\n");
+    assert_eq!(
+        apply(platform, &["--server-side", "--force-conflicts"], &changed),
+        "configmap/settings serverside-applied\n"
+    );
+    platform.kubectl(&[
+        "patch",
+        "configmap",
+        "settings",
+        "--namespace=tour",
+        "--patch={\"data\":{\"b\":\"3\"}}",
+    ]);
+    let data = platform.get(&["configmap", "settings", "--namespace=tour"]).expect("the ConfigMap");
+    assert_eq!(data["data"], serde_json::json!({"a": "2", "b": "3"}));
+    let described = platform.kubectl(&["describe", "configmap", "settings", "--namespace=tour"]);
+    assert!(described.contains("Name:         settings") && described.contains("b:\n----\n3"), "{described}");
+    platform.kubectl(&["delete", "configmap", "settings", "--namespace=tour"]);
+    let gone = platform.try_kubectl(&["get", "configmap", "settings", "--namespace=tour"]).unwrap_err();
+    assert_eq!(gone, "Error from server (NotFound): configmaps \"settings\" not found");
+}
+
+/// `kubectl create secret --dry-run=client --output=yaml | kubectl apply --filename=-`
+fn a_secret_is_made_in_a_pipe(platform: &Platform) {
+    let secret = platform.kubectl(&[
+        "create",
+        "secret",
+        "generic",
+        "token",
+        "--namespace=tour",
+        "--from-literal=value=s3cret",
+        "--dry-run=client",
+        "--output=yaml",
+    ]);
+    assert_eq!(apply(platform, &[], &secret), "secret/token created\n");
+    let value = ["get", "secret", "token", "--namespace=tour", "--output=jsonpath={.data.value}"];
+    assert_eq!(platform.kubectl(&value), "czNjcmV0");
+}
+
+fn workloads(platform: &Platform) {
+    assert_eq!(apply(platform, &[], DEPLOYMENT), "deployment.apps/web created\n");
+    let rollout = ["rollout", "status", "deployment/web", "--namespace=tour", "--timeout=60s"];
+    assert!(platform.kubectl(&rollout).ends_with("deployment \"web\" successfully rolled out\n"));
+    platform.kubectl(&["scale", "deployment/web", "--replicas=2", "--namespace=tour"]);
+    platform.kubectl(&[
+        "wait",
+        "--for=jsonpath={.status.readyReplicas}=2",
+        "deployment/web",
+        "--namespace=tour",
+        "--timeout=60s",
+    ]);
+    let table = platform.kubectl(&["get", "all", "--namespace=tour"]);
+    assert!(table.contains("NAME                  READY   UP-TO-DATE   AVAILABLE   AGE"), "{table}");
+    assert!(table.contains("deployment.apps/web   2/2     2            2"), "{table}");
+    let everywhere = platform.kubectl(&["get", "pods", "--all-namespaces"]);
+    assert!(everywhere.starts_with("NAMESPACE   NAME ") && everywhere.contains("\ngateway "), "{everywhere}");
+    let described = platform.kubectl(&["describe", "pods", "--namespace=tour", "--selector=app=web"]);
+    assert!(
+        described.contains("Started container web") && described.contains("Ready                       True"),
+        "{described}"
+    );
+    platform.kubectl(&["rollout", "restart", "deployment/web", "--namespace=tour"]);
+    platform.kubectl(&rollout);
+}
+
+fn logs_are_followed(platform: &Platform) {
+    let log = tempfile::NamedTempFile::new().expect("a temporary file");
+    let mut follow = Command::new(find_program("kubectl"))
+        .arg("--kubeconfig")
+        .arg(platform.kubeconfig())
+        .args(["logs", "--follow", "--namespace=tour", "deployment/web"])
+        .stdout(log.reopen().expect("the file"))
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("start kubectl");
+    let contains = |text: &str| {
+        let said = std::fs::read_to_string(log.path()).map_err(|error| error.to_string())?;
+        if said.contains(text) { Ok(()) } else { Err(said) }
+    };
+    eventually("the log is read", SOON, || contains("listening"));
+    platform.kubectl(&["delete", "deployment", "web", "--namespace=tour", "--wait=false"]);
+    eventually("what it says last is followed", SOON, || contains("stopping"));
+    // The stream ends when what it follows ends.
+    let status = eventually("kubectl ends", SOON, || follow.try_wait().ok().flatten().ok_or("it runs"));
+    assert!(status.success());
+}
+
+fn an_editor_changes_an_object(platform: &Platform) {
+    apply(platform, &[], CONFIG);
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let editor = directory.path().join("editor");
+    std::fs::write(&editor, "#!/bin/sh\nexec sed -i 's/a: \"1\"/a: \"edited\"/' \"$1\"\n")
+        .expect("write the editor");
+    std::fs::set_permissions(&editor, std::fs::Permissions::from_mode(0o755)).expect("make it executable");
+    let edit = Command::new(find_program("kubectl"))
+        .arg("--kubeconfig")
+        .arg(platform.kubeconfig())
+        .args(["edit", "configmap/settings", "--namespace=tour"])
+        .env("KUBE_EDITOR", &editor)
+        .output()
+        .expect("start kubectl");
+    let said = String::from_utf8_lossy(&edit.stdout).into_owned();
+    assert_eq!(said, "configmap/settings edited\n", "{}", String::from_utf8_lossy(&edit.stderr));
+    let value = ["get", "configmap", "settings", "--namespace=tour", "--output=jsonpath={.data.a}"];
+    assert_eq!(platform.kubectl(&value), "edited");
+}
+
+fn a_missing_secret_is_named(platform: &Platform) {
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: waits, namespace: tour}\nspec:\n  \
+               terminationGracePeriodSeconds: 1\n  containers:\n  - name: main\n    image: localhost/demo-service:1\n    \
+               envFrom: [{secretRef: {name: app-secrets}}]\n";
+    apply(platform, &[], pod);
+    let waiting = |object: &Value| {
+        let waiting = &object["status"]["containerStatuses"][0]["state"]["waiting"];
+        format!(
+            "{}: {}",
+            waiting["reason"].as_str().unwrap_or_default(),
+            waiting["message"].as_str().unwrap_or_default()
+        )
+    };
+    let expected = "CreateContainerConfigError: secret \"app-secrets\" not found";
+    platform.wait_for(SOON, &["pod", "--namespace=tour", "waits"], waiting, expected);
+    // Once somebody makes it, the Pod runs.
+    platform.kubectl(&[
+        "create",
+        "secret",
+        "generic",
+        "app-secrets",
+        "--namespace=tour",
+        "--from-literal=PORT=8080",
+    ]);
+    platform.kubectl(&["wait", "--for=condition=Ready", "pod/waits", "--namespace=tour", "--timeout=60s"]);
+    eventually("the events say what it waited for", SOON, || {
+        let events = platform.kubectl(&["events", "--for=pod/waits", "--namespace=tour"]);
+        if events.contains("secret \"app-secrets\" not found") { Ok(()) } else { Err(events) }
+    });
+}
