@@ -113,22 +113,37 @@ fn ready(pod: &Value) -> bool {
         .is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
 }
 
-/// Mainstay's own processes: the main one and the monitors, which name the data directory in their command line.
+/// Mainstay's own processes: the main one, which names the data directory in its command line, and its monitors. What
+/// runs in containers is below the monitors, but is another program.
 fn processes(data_dir: &Path) -> Vec<u32> {
     let directory = data_dir.to_string_lossy().into_owned();
-    let mut found: Vec<u32> = fs::read_dir("/proc")
+    let all: Vec<u32> = fs::read_dir("/proc")
         .expect("the processes")
         .flatten()
-        .filter_map(|entry| {
-            let id: u32 = entry.file_name().to_str()?.parse().ok()?;
-            let line = fs::read(entry.path().join("cmdline")).ok()?;
-            let line = String::from_utf8_lossy(&line).into_owned();
-            let ours = line.contains(&directory) && line.split('\0').next()?.ends_with("mainstay");
-            ours.then_some(id)
-        })
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    let program = |process: u32| fs::read_link(format!("/proc/{process}/exe")).ok();
+    let ours = fs::canonicalize(env!("CARGO_BIN_EXE_mainstay")).expect("the binary");
+    let main = all.iter().copied().find(|process| {
+        let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+        program(*process).as_ref() == Some(&ours) && String::from_utf8_lossy(&line).contains(&directory)
+    });
+    let main = main.expect("the main process");
+    let mut found: Vec<u32> = all
+        .into_iter()
+        .filter(|process| program(*process).as_ref() == Some(&ours) && descends(*process, main))
         .collect();
     found.sort_unstable();
     found
+}
+
+/// Whether a process is another one or below it.
+fn descends(process: u32, from: u32) -> bool {
+    let parent = |process: u32| {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+    };
+    std::iter::successors(Some(process), |process| parent(*process)).any(|process| process == from)
 }
 
 /// Kilobytes.
