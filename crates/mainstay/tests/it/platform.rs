@@ -105,23 +105,7 @@ impl Platform {
     }
 
     pub(crate) fn kubectl_with_input(&self, arguments: &[&str], input: &str) -> Result<String, String> {
-        use std::io::Write as _;
-        let mut child = Command::new(find_program("kubectl"))
-            .arg("--kubeconfig")
-            .arg(self.kubeconfig())
-            .args(arguments)
-            .env("HOME", self.data.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("start kubectl");
-        child.stdin.take().expect("its input").write_all(input.as_bytes()).ok();
-        let output = child.wait_with_output().expect("wait for kubectl");
-        if !output.status.success() {
-            return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        run_kubectl(&self.kubeconfig(), arguments, input)
     }
 
     /// An object, or why it cannot be had.
@@ -226,6 +210,32 @@ impl Platform {
             stat.map_or(true, |stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')));
         assert!(!ended, "mainstay ended:\n{}", self.said());
     }
+}
+
+/// Runs `kubectl` on whatever the kubeconfig leads to.
+pub(crate) fn kubectl(kubeconfig: &Path, arguments: &[&str]) -> Result<String, String> {
+    run_kubectl(kubeconfig, arguments, "")
+}
+
+fn run_kubectl(kubeconfig: &Path, arguments: &[&str], input: &str) -> Result<String, String> {
+    use std::io::Write as _;
+    let mut child = Command::new(find_program("kubectl"))
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .args(arguments)
+        // Where kubectl keeps what it discovered: one cluster's must not be another's.
+        .env("HOME", kubeconfig.parent().and_then(Path::parent).expect("a directory of the test"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start kubectl");
+    child.stdin.take().expect("its input").write_all(input.as_bytes()).ok();
+    let output = child.wait_with_output().expect("wait for kubectl");
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 impl Drop for Platform {

@@ -9,9 +9,11 @@ use crate::{draft, in_memory, key};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_watchers_see_all_events_in_one_order() {
     const WRITERS: usize = 4;
-    const WRITES: usize = 50;
+    #[expect(clippy::disallowed_methods, reason = "`cargo xtask soak watches` asks for more")]
+    let writes = std::env::var("MAINSTAY_SOAK_WRITES")
+        .map_or(50, |all| all.parse::<usize>().expect("MAINSTAY_SOAK_WRITES is a number").div_ceil(WRITERS));
     let store = in_memory();
-    let total = WRITERS * WRITES;
+    let total = WRITERS * writes;
     let watchers: Vec<_> = (0..3)
         .map(|_| {
             let mut watch = store.watch(Scope::new("things", None), 0).unwrap();
@@ -28,7 +30,7 @@ async fn concurrent_watchers_see_all_events_in_one_order() {
         .map(|writer| {
             let store = store.clone();
             tokio::spawn(async move {
-                for write in 0..WRITES {
+                for write in 0..writes {
                     store.create(key(&format!("{writer}-{write}")), draft("x")).await.unwrap();
                 }
             })
