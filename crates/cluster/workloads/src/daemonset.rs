@@ -15,11 +15,14 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::pods;
 use crate::revisions::{self, History};
+use crate::{pods, unsupported};
 use plan::HASH_LABEL;
 
 pub(crate) const ACCOUNT: &str = "daemon-set-controller";
+
+/// What DaemonSets are run without.
+const UNSUPPORTED: [&str; 1] = ["/spec/updateStrategy/rollingUpdate/maxSurge"];
 
 pub(crate) fn rules() -> Value {
     json!([
@@ -96,6 +99,9 @@ impl DaemonSets {
             let text = "This daemon set is selecting all pods. A non-empty selector is required.";
             self.recorder.warning(&set, "SelectingAll", text).await;
             return Ok(Action::Done);
+        }
+        if set["status"]["observedGeneration"].is_null() {
+            unsupported::announce(&self.recorder, &set, &UNSUPPORTED).await;
         }
         let history = match revisions::sync(&self.revisions, &set, &selector, HASH_LABEL).await {
             Err(error) if error.is_namespace_terminating() => return Ok(Action::Done),

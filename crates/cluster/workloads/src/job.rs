@@ -18,10 +18,17 @@ use objects::selector::LabelSelector;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::pods;
+use crate::{pods, unsupported};
 use plan::{FINALIZER, Plan};
 
 pub(crate) const ACCOUNT: &str = "job-controller";
+
+/// What `spec.managedBy` says where this controller is meant.
+const SELF: &str = "kubernetes.io/job-controller";
+
+/// What Jobs are run without.
+const UNSUPPORTED: [&str; 4] =
+    ["/spec/podFailurePolicy", "/spec/successPolicy", "/spec/backoffLimitPerIndex", "/spec/maxFailedIndexes"];
 
 pub(crate) fn rules() -> Value {
     json!([
@@ -66,9 +73,15 @@ impl Jobs {
             self.release_orphans(key).await?;
             return Ok(Action::Done);
         };
+        if job["spec"]["managedBy"].as_str().is_some_and(|manager| manager != SELF) {
+            return Ok(Action::Done);
+        }
         let Ok(selector) = LabelSelector::from_object(&job["spec"]["selector"]) else {
             return Ok(Action::Done);
         };
+        if job["status"].as_object().is_none_or(serde_json::Map::is_empty) {
+            unsupported::announce(&self.recorder, &job, &UNSUPPORTED).await;
+        }
         let now = Timestamp::now();
         let listed = self.pods.list_all(key.namespace.as_deref(), &ListOptions::all()).await?.items;
         let mut members = claim::claim(&self.pods, &job, &selector, listed).await?;

@@ -27,6 +27,7 @@ mod revisions;
 mod scheduler;
 mod statefulset;
 mod template;
+mod unsupported;
 mod volume;
 
 use std::path::PathBuf;

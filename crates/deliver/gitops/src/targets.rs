@@ -6,7 +6,7 @@ use client::ResourceType;
 use client::discovery::Catalog;
 use objects::{GroupVersionKind, Value, meta};
 use sha2::{Digest, Sha256};
-use sync::hooks::{Role, role};
+use sync::hooks::{HookType, Role, role};
 use sync::{ResourceKey, tracking};
 
 use crate::application::Application;
@@ -75,13 +75,16 @@ pub(crate) fn prepare(manifests: Vec<Value>, application: &Application, catalog:
     let mut targets: BTreeMap<ResourceKey, (usize, Target)> = BTreeMap::new();
     let mut seen: BTreeMap<ResourceKey, usize> = BTreeMap::new();
     let mut excluded: BTreeSet<String> = BTreeSet::new();
+    let mut unsupported: BTreeSet<String> = BTreeSet::new();
     for (position, mut manifest) in manifests.into_iter().enumerate() {
         let Some(gvk) = GroupVersionKind::of(&manifest) else { continue };
         if is_excluded(&gvk) {
             excluded.insert(format!("{}/{}", gvk.group, gvk.kind));
             continue;
         }
-        if role(&manifest) == Role::Hook(Vec::new()) {
+        let role = role(&manifest);
+        unsupported.extend(unsupported_hook(&role, &gvk, &manifest));
+        if role == Role::Hook(Vec::new()) {
             // Helm's tests and rollback hooks run in no phase of a sync.
             continue;
         }
@@ -103,7 +106,17 @@ pub(crate) fn prepare(manifests: Vec<Value>, application: &Application, catalog:
         let target = Target { key: key.clone(), gvk, hash, resource, manifest: text.into() };
         targets.insert(key, (position, target));
     }
-    finished(targets, &seen, excluded)
+    let mut targets = finished(targets, &seen, excluded);
+    targets.warnings.extend(unsupported.into_iter().map(|text| ("UnsupportedHookWarning", text)));
+    targets
+}
+
+/// Says of a hook that runs around the deletion of its Application that it never will.
+fn unsupported_hook(role: &Role, gvk: &GroupVersionKind, manifest: &Value) -> Option<String> {
+    let Role::Hook(types) = role else { return None };
+    let found = types.iter().find(|hook| matches!(hook, HookType::PreDelete | HookType::PostDelete))?;
+    let (kind, name, hook) = (&gvk.kind, meta::name(manifest), found.as_str());
+    Some(format!("{kind} {name} does not run: {hook} hooks are not supported yet"))
 }
 
 fn finished(
@@ -152,4 +165,27 @@ fn scopes(manifests: &[Value]) -> BTreeMap<(String, String), bool> {
         Some((key, text("/spec/scope")? != "Cluster"))
     });
     scopes.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_hook_that_never_runs_is_told() {
+        let hook = |kind: &str| {
+            json!({"apiVersion": "batch/v1", "kind": "Job",
+                "metadata": {"name": "clean", "annotations": {"argocd.argoproj.io/hook": kind}}})
+        };
+        let told = |kind| {
+            let manifest = hook(kind);
+            unsupported_hook(&role(&manifest), &GroupVersionKind::of(&manifest).unwrap(), &manifest)
+        };
+        assert_eq!(told("PostSync"), None);
+        assert_eq!(
+            told("PostSync,PostDelete").unwrap(),
+            "Job clean does not run: PostDelete hooks are not supported yet"
+        );
+    }
 }

@@ -83,6 +83,31 @@ pub(crate) fn refusals(pod: &Pod, privileged: &PrivilegedNamespaces) -> Vec<Stri
     refusals.list
 }
 
+/// What a Pod asks for that it runs without: told once, as an event.
+pub(crate) fn notices(pod: &Pod) -> Vec<String> {
+    let mut notices = Vec::new();
+    for volume in pod::spec(pod).volumes.iter().flatten() {
+        // In memory the file system keeps to it.
+        let kept = |medium: &Option<String>| medium.as_deref() == Some("Memory");
+        if volume.empty_dir.as_ref().is_some_and(|dir| dir.size_limit.is_some() && !kept(&dir.medium)) {
+            notices.push(format!("the sizeLimit of emptyDir volume \"{}\" is not enforced yet", volume.name));
+        }
+    }
+    for (_, container) in pod::containers(pod) {
+        let limits = container.resources.as_ref().and_then(|resources| resources.limits.as_ref());
+        if limits.is_some_and(|limits| limits.contains_key("ephemeral-storage")) {
+            notices.push(format!(
+                "the ephemeral-storage limit of container \"{}\" is not enforced yet",
+                container.name
+            ));
+        }
+    }
+    if pod::spec(pod).ephemeral_containers.as_ref().is_some_and(|list| !list.is_empty()) {
+        notices.push("ephemeral containers are not supported yet; they do not run".to_owned());
+    }
+    notices
+}
+
 struct Refusals<'a> {
     namespace: &'a str,
     allowed: bool,
@@ -268,6 +293,24 @@ mod tests {
             [
                 "volume \"share\" of type nfs is not supported yet",
                 "tty of container \"c\" is not supported yet"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_not_enforced_is_told() {
+        let pod = json!({"metadata": {"name": "p"}, "spec": {
+            "volumes": [
+                {"name": "scratch", "emptyDir": {"sizeLimit": "1Gi"}},
+                {"name": "memory", "emptyDir": {"sizeLimit": "1Mi", "medium": "Memory"}},
+            ],
+            "containers": [{"name": "c", "resources": {"limits": {"ephemeral-storage": "1Gi", "memory": "1Gi"}}}],
+        }});
+        assert_eq!(
+            notices(&serde_json::from_value(pod).unwrap()),
+            [
+                "the sizeLimit of emptyDir volume \"scratch\" is not enforced yet",
+                "the ephemeral-storage limit of container \"c\" is not enforced yet"
             ]
         );
     }

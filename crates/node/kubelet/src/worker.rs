@@ -208,6 +208,10 @@ impl Worker {
         self.shared.depend(&self.id, &self.mailbox, &references);
         if let Some(refusal) = &self.refused {
             self.shared.warning(&self.id, None, "Failed", format!("Error: {refusal}"));
+        } else if self.containers.is_empty() && !self.terminal {
+            for notice in refusals::notices(&self.pod) {
+                self.shared.warning(&self.id, None, "NotSupported", notice);
+            }
         }
     }
 
