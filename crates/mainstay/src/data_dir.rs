@@ -12,6 +12,8 @@ use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
 
+use crate::privilege::Caller;
+
 /// The data directory used where none is named.
 pub(crate) fn default_path(is_root: bool, home: Option<&Path>) -> Result<PathBuf> {
     if is_root {
@@ -34,8 +36,25 @@ pub(crate) struct Held {
 }
 
 impl DataDir {
-    /// Creates the directory with mode 0700 if it is missing.
-    pub(crate) fn create(path: &Path) -> Result<Self> {
+    /// Creates the directory with mode 0700 if it is missing. It and the directories made on the way to it are the
+    /// caller's, who could not reach their kubeconfig otherwise.
+    pub(crate) fn create(path: &Path, caller: Option<Caller>) -> Result<Self> {
+        let mut missing: Vec<&Path> = path
+            .ancestors()
+            .skip(1)
+            .filter(|parent| !parent.as_os_str().is_empty() && !parent.exists())
+            .collect();
+        missing.reverse();
+        for parent in missing {
+            match fs::create_dir(parent) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(error).with_context(|| format!("create {}", parent.display())),
+            }
+            if let Some(caller) = caller {
+                caller.give(parent)?;
+            }
+        }
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -44,6 +63,9 @@ impl DataDir {
         let data = Self::open(path)?;
         fs::set_permissions(&data.path, Permissions::from_mode(0o700))
             .with_context(|| format!("set the mode of {}", data.path.display()))?;
+        if let Some(caller) = caller {
+            caller.give(&data.path)?;
+        }
         Ok(data)
     }
 
@@ -153,7 +175,7 @@ mod tests {
     #[test]
     fn is_private_and_held_by_one() {
         let parent = tempfile::tempdir().unwrap();
-        let data = DataDir::create(&parent.path().join("a/b")).unwrap();
+        let data = DataDir::create(&parent.path().join("a/b"), None).unwrap();
         assert_eq!(fs::metadata(data.path()).unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(data.holder().unwrap(), None);
 
@@ -169,9 +191,22 @@ mod tests {
     #[test]
     fn ids_differ_by_directory() {
         let parent = tempfile::tempdir().unwrap();
-        let a = DataDir::create(&parent.path().join("a")).unwrap();
-        let b = DataDir::create(&parent.path().join("b")).unwrap();
+        let a = DataDir::create(&parent.path().join("a"), None).unwrap();
+        let b = DataDir::create(&parent.path().join("b"), None).unwrap();
         assert_ne!(a.id(), b.id());
         assert_eq!(a.id(), DataDir::open(a.path()).unwrap().id());
+    }
+
+    #[test]
+    fn the_way_to_the_kubeconfig_is_the_callers() {
+        use std::os::unix::fs::MetadataExt as _;
+        let parent = tempfile::tempdir().unwrap();
+        let caller = Caller::from_sudo(Some("65534"), Some("65534"));
+        let data = DataDir::create(&parent.path().join(".local/share/mainstay"), caller).unwrap();
+        let owners: Vec<u32> =
+            data.path().ancestors().take(4).map(|path| fs::metadata(path).unwrap().uid()).collect();
+        assert_eq!(owners, [65534, 65534, 65534, 0], "this test needs root");
+        let way = fs::metadata(parent.path().join(".local/share")).unwrap();
+        assert_ne!(way.permissions().mode() & 0o005, 0, "what else lies there is not Mainstay's to hide");
     }
 }

@@ -82,7 +82,7 @@ fn run(cli: Cli, environment: &Environment) -> Result<()> {
 }
 
 fn create(data: &cli::DataDir, environment: &Environment) -> Result<DataDir> {
-    DataDir::create(&environment.data_dir(data)?)
+    DataDir::create(&environment.data_dir(data)?, environment.caller)
 }
 
 /// One thread is enough for it, and a tenant of a small machine keeps to what it needs.

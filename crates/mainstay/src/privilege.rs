@@ -2,12 +2,12 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
+use std::os::unix::fs::lchown;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Error, Result, anyhow};
-use nix::unistd::{Gid, Uid, chown};
 
 /// The person on whose behalf root acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +23,10 @@ impl Caller {
         (caller.uid != 0).then_some(caller)
     }
 
-    /// Hands a file or directory (not what is below it) to the caller.
+    /// Hands a file or directory (not what is below it) to the caller. A link is not followed: it may lie in a directory
+    /// that is the caller's, who must not be given what it leads to.
     pub(crate) fn give(self, path: &Path) -> Result<()> {
-        chown(path, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))
+        lchown(path, Some(self.uid), Some(self.gid))
             .with_context(|| format!("give {} to user {}", path.display(), self.uid))
     }
 }

@@ -43,7 +43,7 @@ pub(crate) async fn run(typed: &cli::Up, environment: &Environment) -> Result<()
     if settings.node && !environment.root {
         return Err(privilege::become_root(&Environment::executable()?, &environment.arguments, &path));
     }
-    let data = DataDir::create(&path)?;
+    let data = DataDir::create(&path, environment.caller)?;
     // Held until the process is gone, and not only until this function ends: whoever waits for the directory (`down`, the
     // next `up`) must find nothing of this process any more.
     std::mem::forget(data.hold()?);
@@ -117,8 +117,7 @@ impl Platform {
         let listen = Listen { address: settings.listen, port: settings.api_port, services };
         let cluster = Cluster::start(data, listen, tasks).await?;
         if let Some(caller) = environment.caller {
-            // What is inside stays root's: only the way to the kubeconfig is the caller's.
-            caller.give(data.path())?;
+            // Whatever else is inside stays root's.
             caller.give(&data.kubeconfig())?;
         }
         watching::say(&format!("Kubernetes API  {}", cluster.url()));

@@ -45,7 +45,7 @@ mod tests {
     #[tokio::test]
     async fn ranges_are_chosen_once() {
         let parent = tempfile::tempdir().unwrap();
-        let data = DataDir::create(&parent.path().join("data")).unwrap();
+        let data = DataDir::create(&parent.path().join("data"), None).unwrap();
         let first = of(&data).await.unwrap();
         let second = of(&data).await.unwrap();
         assert_eq!((first.pods, first.services), (second.pods, second.services));
