@@ -1,64 +1,102 @@
 //! The build itself: kustomizations entered one after the other, then what is done once at the end.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use serde_json::Value;
 use tree::Tree;
 
-use crate::config::{self, Config, FIRST, LAST, rank};
+use crate::config::{self, Config};
 use crate::fieldspec::FieldSpec;
-use crate::id::{Gvk, Id};
-use crate::kustomization::{COMPONENT, Kustomization, LegacySortOptions, SortOptions, Texts, without_nulls};
+use crate::kustomization::{COMPONENT, Kustomization, Texts};
 use crate::loader::Loader;
 use crate::options::Options;
-use crate::resource::{self, NEEDS_HASH, Resource};
+use crate::origin::{ORIGIN, Origin, TRANSFORMATIONS};
+use crate::resource::{self, Resource};
 use crate::resources::Resources;
 use crate::schema::{Base, Schema};
+use crate::settings::{Reorder, Settings};
 use crate::transform::variables::{self, Variables};
-use crate::transform::{self, Context, references};
-use crate::{Error, generate};
+use crate::transform::{self, Step, references};
+use crate::{Error, generate, order};
+
+mod plugins;
 
 /// Kustomizations one build may enter (the same base counts each time).
 const MAX_KUSTOMIZATIONS: usize = 2_000;
 const BUILTIN_SCHEMA: &str = "v1.21.2";
 /// What `managedByLabel` writes: the version whose output is reproduced.
-const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "kustomize-v5.5.0");
+const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "kustomize-v5.8.2");
 
-pub(crate) fn build(tree: &dyn Tree, path: &str, options: &Options) -> Result<Vec<Value>, Error> {
-    let loader = Loader::new(tree, path)?;
-    let mut file = load(&loader)?;
+pub(crate) fn build(
+    tree: &dyn Tree,
+    path: &str,
+    options: &Options,
+    settings: &Settings<'_>,
+) -> Result<Vec<Value>, Error> {
+    let loader = Loader::new(tree, path, settings)?;
+    let (name, mut file) = load(&loader)?;
     options.edit(&mut file, &loader)?;
     let mut builder =
         Builder { schema: Schema::builtin(), schema_is_set: false, custom_kind_seen: false, entered: 0 };
     builder.set_schema(&file, &loader)?;
-    let mut accumulated = builder.accumulate(&file, &loader, Accumulated::default())?;
+    let origin = (!file.build_metadata.is_empty()).then(Origin::default);
+    let target = Target { file, name, loader, origin, chart_namespace: String::new() };
+    let mut accumulated = builder.accumulate(&target, Accumulated::default())?;
     let schema = builder.schema;
     let resources = &mut accumulated.resources;
-    add_hashes(resources, &schema)?;
+    generate::add_hashes(resources, &schema)?;
     references::repair(resources, &accumulated.config.name_reference, &schema)?;
     variables::resolve(resources, &accumulated.variables, &accumulated.config.var_reference)?;
     resources.list.retain(|resource| !resource.is_local());
-    sort(resources, file.sort_options.as_ref(), &schema)?;
-    if !file.build_metadata.is_empty() {
+    let file = &target.file;
+    match (&file.sort_options, settings.reorder) {
+        (Some(options), _) => order::sort(resources, options, &schema)?,
+        (None, Reorder::Legacy) => order::legacy(resources, &schema),
+        (None, Reorder::None) => {}
+    }
+    if settings.managed_by_label || file.records("managedByLabel") {
         let (name, text) = MANAGED_BY;
         let texts = Texts::from([(name.to_owned(), text.to_owned())]);
         transform::add_texts(resources, &texts, &[FieldSpec::new("metadata/labels", "", "", "", true)])?;
     }
+    let kept: Vec<&str> = [
+        (ORIGIN, file.records("originAnnotations")),
+        (TRANSFORMATIONS, file.records("transformerAnnotations")),
+    ]
+    .into_iter()
+    .filter_map(|(annotation, kept)| kept.then_some(annotation))
+    .collect();
+    finish(resources, &kept)
+}
+
+/// The objects as they are printed.
+fn finish(resources: &mut Resources, kept: &[&str]) -> Result<Vec<Value>, Error> {
     resources
         .list
         .iter_mut()
         .map(|resource| {
-            resource.finish()?;
-            let named = format!("{} {}", resource.kind(), resource.name());
+            resource.finish(kept)?;
+            let named = resource.named();
             resource.node.to_value().map_err(|error| error.within(format!("write {named}")))
         })
         .collect()
 }
 
-fn load(loader: &Loader<'_>) -> Result<Kustomization, Error> {
-    let (path, text) = loader.kustomization()?;
-    Kustomization::parse(&path, &text)
+fn load(loader: &Loader<'_>) -> Result<(&'static str, Kustomization), Error> {
+    let (name, text) = loader.kustomization()?;
+    Ok((name, Kustomization::parse(&loader.root(), &text)?))
+}
+
+/// One kustomization on its way.
+struct Target<'t> {
+    file: Kustomization,
+    /// Of the file.
+    name: &'static str,
+    loader: Loader<'t>,
+    /// Where it lies, if origins are recorded.
+    origin: Option<Origin>,
+    /// The namespace that charts get from the kustomizations around this one.
+    chart_namespace: String,
 }
 
 /// What a kustomization has gathered so far.
@@ -81,13 +119,14 @@ struct Builder {
 
 impl Builder {
     fn set_schema(&mut self, file: &Kustomization, loader: &Loader<'_>) -> Result<(), Error> {
+        let (path, version) = (file.openapi.get("path"), file.openapi.get("version"));
+        let text = path.map(|path| loader.load_text(path)).transpose()?;
         if self.schema_is_set {
             return Ok(());
         }
-        let (path, version) = (file.openapi.get("path"), file.openapi.get("version"));
-        let Some(path) = path else {
+        let (Some(path), Some(text)) = (path, text) else {
             return match version.map(String::as_str) {
-                None => Ok(()),
+                None | Some("") => Ok(()),
                 Some(BUILTIN_SCHEMA) => {
                     self.schema_is_set = true;
                     Ok(())
@@ -98,9 +137,8 @@ impl Builder {
         if version.is_some() {
             return Err(Error::invalid("builtin version and custom schema provided, cannot use both"));
         }
-        let text = loader.load_text(path)?;
         let document = yaml::from_str(&text)
-            .map_err(|error| Error::Malformed { path: loader.display(path), message: error.to_string() })?;
+            .map_err(|error| Error::Malformed { path: path.clone(), message: error.to_string() })?;
         let base = if self.custom_kind_seen { Base::Builtin } else { Base::Nothing };
         self.schema = Arc::new(Schema::from_openapi(&document, base)?);
         self.schema_is_set = true;
@@ -109,192 +147,175 @@ impl Builder {
 
     fn accumulate(
         &mut self,
-        file: &Kustomization,
-        loader: &Loader<'_>,
+        target: &Target<'_>,
         mut accumulated: Accumulated,
     ) -> Result<Accumulated, Error> {
         self.entered += 1;
         if self.entered > MAX_KUSTOMIZATIONS {
             return Err(Error::Limit { what: "the number of kustomizations", limit: MAX_KUSTOMIZATIONS });
         }
-        for path in &file.resources {
-            self.add_resource(path, loader, &mut accumulated)?;
-        }
+        let Target { file, loader, .. } = target;
+        self.add_resources(&file.resources, target, &mut accumulated)
+            .map_err(|error| error.within("accumulating resources"))?;
         accumulated.config.merge(configuration(file, loader)?)?;
-        self.generate(file, loader, &mut accumulated)?;
-        for path in &file.components {
-            accumulated = self
-                .add_component(path, loader, accumulated)
-                .map_err(|error| error.within(format!("component {path:?} of {}", loader.root())))?;
-        }
-        let context = Context { file, loader, config: &accumulated.config, schema: &self.schema };
-        transform::run(&mut accumulated.resources, &context)
-            .map_err(|error| error.within(format!("kustomization in {}", loader.root())))?;
-        variables::define(&mut accumulated.variables, &file.vars, &mut accumulated.resources, &self.schema)?;
+        self.generate(target, &mut accumulated)?;
+        accumulated = self
+            .add_components(target, accumulated)
+            .map_err(|error| error.within("accumulating components"))?;
+        let steps = self.transformers(target, &accumulated.config)?;
+        transform::run(&mut accumulated.resources, &steps, &self.schema)?;
+        self.validate(target, &mut accumulated.resources)?;
+        variables::define(&mut accumulated.variables, &file.vars, &mut accumulated.resources, &self.schema)
+            .map_err(|error| error.within(variables::merging(&file.vars)))?;
         Ok(accumulated)
     }
 
-    fn generate(
-        &self,
-        file: &Kustomization,
-        loader: &Loader<'_>,
+    /// The transformers of a kustomization's own fields and then those it names, in the order they run.
+    fn transformers(&mut self, target: &Target<'_>, config: &Config) -> Result<Vec<Step>, Error> {
+        let builtin = transform::of_kustomization(&target.file, config, &target.loader)?;
+        let mut steps: Vec<Step> = builtin
+            .into_iter()
+            .map(|(kind, transformer)| {
+                let origin = target.origin.as_ref().map(|origin| origin.of_builtin(target.name, kind));
+                Step { transformer, origin }
+            })
+            .collect();
+        steps.extend(self.configured_transformers(&target.file.transformers, target)?);
+        Ok(steps)
+    }
+
+    /// A resource is a file, or else the directory or the repository of another kustomization.
+    fn add_resources(
+        &mut self,
+        paths: &[String],
+        target: &Target<'_>,
         accumulated: &mut Accumulated,
     ) -> Result<(), Error> {
-        let maps = file.config_map_generator.iter().map(|generator| (generate::Target::ConfigMap, generator));
-        let secrets = file.secret_generator.iter().map(|generator| (generate::Target::Secret, generator));
-        for (target, generator) in maps.chain(secrets) {
-            let new = generate::generate(target, generator, file.generator_options.as_ref(), loader)?;
-            accumulated.resources.absorb(new, &self.schema)?;
+        for path in paths {
+            let Err(not_a_file) = self.add_file(path, target, &mut accumulated.resources) else { continue };
+            if not_a_file.is_http() || not_a_file.is_final() {
+                return Err(not_a_file);
+            }
+            let base = match target.loader.enter(path) {
+                Ok(base) => base,
+                Err(error) if error.is_final() => return Err(error),
+                Err(_) if not_a_file.is_malformed() => return Err(not_a_file),
+                Err(error) => return Err(error.within(format!("accumulation err='{}'", not_a_file.text()))),
+            };
+            let within = |error: Error| {
+                if error.is_final() {
+                    return error;
+                }
+                error.within(format!("accumulation err='{}'", not_a_file.text()))
+            };
+            let base = self.enter(base, path, target, None).map_err(within)?;
+            self.merge(base, accumulated).map_err(within)?;
         }
         Ok(())
     }
 
-    /// A resource is a file, or else the directory of another kustomization.
-    fn add_resource(
-        &mut self,
-        path: &str,
-        loader: &Loader<'_>,
-        accumulated: &mut Accumulated,
-    ) -> Result<(), Error> {
-        let context =
-            |error: Error| error.within(format!("accumulating resources from {path:?} in {}", loader.root()));
-        if is_remote(path) {
-            let field = format!("the remote base {path:?} in resources");
-            return Err(Error::Unsupported { path: loader.root().clone(), field });
+    /// Adds what another kustomization gathered.
+    fn merge(&self, (root, more): (String, Accumulated), into: &mut Accumulated) -> Result<(), Error> {
+        let within = |error: Error| error.within(format!("recursed merging from path '{root}'"));
+        into.resources.append_all(more.resources.list, &self.schema).map_err(within)?;
+        into.config.merge(more.config).map_err(within)?;
+        variables::merge(&mut into.variables, more.variables.into_values()).map_err(within)
+    }
+
+    fn add_file(&mut self, path: &str, target: &Target<'_>, into: &mut Resources) -> Result<(), Error> {
+        let within = |error: Error| error.within(format!("accumulating resources from '{path}'"));
+        let text = target.loader.load_text(path).map_err(within)?;
+        let mut found = Resources::default();
+        let parsed = resource::parse(path, &text).map_err(within)?;
+        found.append_all(parsed, &self.schema).map_err(within)?;
+        if let Some(origin) = &target.origin {
+            let origin = origin.append(path);
+            found.list.iter_mut().try_for_each(|resource| resource.set_origin(&origin)).map_err(within)?;
         }
-        if loader.is_directory(path) {
-            let base = loader.enter(path).map_err(context)?;
-            let more = self.enter(&base, None).map_err(context)?;
-            accumulated.resources.append_all(more.resources.list, &self.schema).map_err(context)?;
-            accumulated.config.merge(more.config)?;
-            return variables::merge(&mut accumulated.variables, more.variables.into_values());
-        }
-        let text = loader.load_text(path).map_err(context)?;
-        let found = resource::parse(&loader.display(path), &text)?;
         let builtin = Schema::builtin();
         let unknown = |new: &Resource| builtin.of_kind(new.api_version(), new.kind()).is_none();
-        self.custom_kind_seen |= found.iter().any(unknown);
-        accumulated.resources.append_all(found, &self.schema).map_err(context)
+        self.custom_kind_seen |= found.list.iter().any(unknown);
+        into.append_all(found.list, &self.schema)
+            .map_err(|error| error.within(format!("merging resources from '{path}'")))
     }
 
     /// A component works on what was gathered, and not on objects of its own only.
-    fn add_component(
+    fn add_components(
         &mut self,
-        path: &str,
-        loader: &Loader<'_>,
-        accumulated: Accumulated,
+        target: &Target<'_>,
+        mut accumulated: Accumulated,
     ) -> Result<Accumulated, Error> {
-        if is_remote(path) {
-            let field = format!("the remote component {path:?} in components");
-            return Err(Error::Unsupported { path: loader.root().clone(), field });
+        for path in &target.file.components {
+            let quoted = |what: &str, error: Error| {
+                if error.is_final() { error } else { Error::invalid(format!("{what} {:?}", error.text())) }
+            };
+            let loader = target.loader.enter(path).map_err(|error| quoted("loader.New", error))?;
+            let component = self
+                .enter(loader, path, target, Some(accumulated))
+                .map_err(|error| quoted("accumulateDirectory:", error))?;
+            accumulated = Accumulated::default();
+            self.merge(component, &mut accumulated).map_err(|error| quoted("accumulateDirectory:", error))?;
         }
-        let component = loader.enter(path)?;
-        self.enter(&component, Some(accumulated))
+        Ok(accumulated)
     }
 
-    fn enter(&mut self, loader: &Loader<'_>, gathered: Option<Accumulated>) -> Result<Accumulated, Error> {
-        let file = load(loader)?;
-        self.set_schema(&file, loader)?;
+    /// Builds another kustomization; a component with what was `gathered`. Returns its directory with the result.
+    fn enter(
+        &mut self,
+        loader: Loader<'_>,
+        path: &str,
+        from: &Target<'_>,
+        gathered: Option<Accumulated>,
+    ) -> Result<(String, Accumulated), Error> {
+        let root = loader.root();
+        let (name, mut file) =
+            load(&loader).map_err(|error| error.within(format!("couldn't make target for path '{root}'")))?;
+        file.build_metadata.clone_from(&from.file.build_metadata);
+        self.set_schema(&file, &loader)?;
         match (&gathered, file.kind == COMPONENT) {
             (Some(_), false) => {
-                let (root, kind) = (loader.root(), &file.kind);
-                Err(Error::invalid(format!("expected kind '{COMPONENT}' for path '{root}' but got '{kind}'")))
+                let kind = &file.kind;
+                return Err(Error::invalid(format!(
+                    "expected kind '{COMPONENT}' for path '{root}' but got '{kind}'"
+                )));
             }
             (None, true) => {
-                Err(Error::invalid(format!("expected kind != '{COMPONENT}' for path '{}'", loader.root())))
+                return Err(Error::invalid(format!("expected kind != '{COMPONENT}' for path '{root}'")));
             }
-            _ => self.accumulate(&file, loader, gathered.unwrap_or_default()),
+            _ => {}
         }
+        let chart_namespace = match from.file.namespace.as_str() {
+            "" => from.chart_namespace.clone(),
+            namespace => namespace.to_owned(),
+        };
+        let origin = from.origin.as_ref().map(|origin| origin.append(path));
+        let target = Target { file, name, loader, origin, chart_namespace };
+        let found = self.accumulate(&target, gathered.unwrap_or_default()).map_err(|error| {
+            if error.is_final() {
+                error
+            } else {
+                error.within(format!("recursed accumulation of path '{root}'"))
+            }
+        })?;
+        Ok((root, found))
     }
 }
 
 /// Kustomize's default fields with those of the kustomization's `configurations` and `crds`.
 fn configuration(file: &Kustomization, loader: &Loader<'_>) -> Result<Config, Error> {
-    let mut config = Config::builtin();
-    let read = |path: &String| {
-        let text = loader.load_text(path)?;
-        let value = yaml::from_str(&text);
-        let malformed = |message| Error::Malformed { path: loader.display(path), message };
-        Ok((value.map(without_nulls).map_err(|error| malformed(error.to_string()))?, loader.display(path)))
-    };
+    let (mut config, mut own) = (Config::builtin(), Config::default());
     for path in &file.configurations {
-        let (value, path) = read(path)?;
-        let more: Config = serde_json::from_value(value)
-            .map_err(|error| Error::Malformed { path, message: error.to_string() })?;
-        config.merge(more)?;
+        own.merge(Config::parse(&loader.load_text(path)?)?)?;
     }
+    config.merge(own)?;
     for path in &file.crds {
-        config.merge(config::from_crds(&read(path)?.0)?)?;
+        let text = loader.load_text(path)?;
+        let value = yaml::from_str(&text).map_err(|error| {
+            Error::invalid(format!("unable to parse open API definition from '{path}': {error}"))
+        })?;
+        let found = config::from_crds(&value)
+            .map_err(|error| error.within(format!("loading CRDs [{}]", file.crds.join(" "))))?;
+        config.merge(found)?;
     }
     Ok(config)
-}
-
-/// Whether kustomize would fetch it: a URL, or a Git host's short form.
-fn is_remote(path: &str) -> bool {
-    path.contains("://")
-        || path.starts_with("git@")
-        || path.starts_with("git::")
-        || path.starts_with("gh:")
-        || path.starts_with("github.com/")
-        || path.contains("?ref=")
-}
-
-fn add_hashes(resources: &mut Resources, schema: &Schema) -> Result<(), Error> {
-    for resource in resources.list.iter_mut().filter(|resource| resource.is_enabled(NEEDS_HASH)) {
-        let hash = generate::hash(resource)?;
-        resource.remember(schema)?;
-        let name = format!("{}-{hash}", resource.name());
-        resource.set_name(&name)?;
-    }
-    Ok(())
-}
-
-/// Puts the objects in output order: by kind, unless `sortOptions` asks for the order of reading.
-fn sort(resources: &mut Resources, options: Option<&SortOptions>, schema: &Schema) -> Result<(), Error> {
-    let order = options.map_or("legacy", |options| options.order.as_str());
-    let own = options.and_then(|options| options.legacy_sort_options.as_ref());
-    match (order, own) {
-        ("fifo", Some(_)) => {
-            return Err(Error::invalid(
-                "the field 'sortOptions.legacySortOptions' is set but the selected sort order is 'fifo', not 'legacy'",
-            ));
-        }
-        ("fifo", None) => return Ok(()),
-        ("legacy", _) => {}
-        _ => return Err(Error::invalid("the field 'sortOptions.order' must be one of [fifo, legacy]")),
-    }
-    let default = LegacySortOptions {
-        order_first: FIRST.map(str::to_owned).into(),
-        order_last: LAST.map(str::to_owned).into(),
-    };
-    let own = own.unwrap_or(&default);
-    let mut keyed: Vec<_> = std::mem::take(&mut resources.list)
-        .into_iter()
-        .map(|resource| {
-            let id = resource.id(schema);
-            let rank = rank(&id.gvk.kind, &own.order_first, &own.order_last);
-            (rank, id.gvk.sort_key(), sort_key(&id), id, resource)
-        })
-        .collect();
-    keyed.sort_by(|a, b| {
-        if a.3.gvk == b.3.gvk {
-            return a.2.cmp(&b.2);
-        }
-        a.0.cmp(&b.0).then_with(|| by_kind(&a.3.gvk, &b.3.gvk, &a.1, &b.1))
-    });
-    resources.list = keyed.into_iter().map(|(.., resource)| resource).collect();
-    Ok(())
-}
-
-/// Core Namespaces come before other groups' kinds of that name.
-fn by_kind(a: &Gvk, b: &Gvk, a_key: &str, b_key: &str) -> Ordering {
-    let namespaces =
-        a.kind == "Namespace" && b.kind == "Namespace" && (a.group.is_empty() || b.group.is_empty());
-    if namespaces { b_key.cmp(a_key) } else { a_key.cmp(b_key) }
-}
-
-fn sort_key(id: &Id) -> String {
-    let namespace = if id.namespace.is_empty() { "~X" } else { &id.namespace };
-    let name = if id.name.is_empty() { "~N" } else { &id.name };
-    format!("{}|{namespace}|{name}", id.gvk)
 }

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use serde::Deserialize;
 
 use crate::Error;
+use crate::decode::{Mode, decode};
 use crate::fieldspec::{self, FieldSpec};
 use crate::id::Gvk;
 
@@ -42,12 +43,26 @@ pub(crate) const LAST: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingW
 
 /// Objects of one kind and the fields in which others name them.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, from = "WrittenReference")]
 pub(crate) struct BackReference {
-    #[serde(flatten)]
     pub(crate) gvk: Gvk,
-    #[serde(rename = "fieldSpecs")]
     pub(crate) referrers: Vec<FieldSpec>,
+}
+
+/// A reference as it stands in a file.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", rename = "NameBackReferences")]
+struct WrittenReference {
+    group: String,
+    version: String,
+    kind: String,
+    field_specs: Vec<FieldSpec>,
+}
+
+impl From<WrittenReference> for BackReference {
+    fn from(WrittenReference { group, version, kind, field_specs }: WrittenReference) -> Self {
+        Self { gvk: Gvk { group, version, kind }, referrers: field_specs }
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -59,6 +74,7 @@ pub(crate) struct Config {
     pub(crate) common_labels: Vec<FieldSpec>,
     pub(crate) labels: Vec<FieldSpec>,
     pub(crate) template_labels: Vec<FieldSpec>,
+    pub(crate) volume_claim_template_labels: Vec<FieldSpec>,
     pub(crate) common_annotations: Vec<FieldSpec>,
     pub(crate) name_reference: Vec<BackReference>,
     pub(crate) var_reference: Vec<FieldSpec>,
@@ -67,12 +83,21 @@ pub(crate) struct Config {
 }
 
 impl Config {
+    /// Reads a file of `configurations`.
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
+        let value = yaml::from_str_strict(text)
+            .map_err(|error| Error::invalid(format!("error converting YAML to JSON: {error}")))?;
+        decode(&value, Mode::StrictFields).map_err(|message| {
+            Error::invalid(format!("error unmarshaling JSON: while decoding JSON: {message}"))
+        })
+    }
+
     pub(crate) fn builtin() -> Self {
         static DEFAULTS: OnceLock<Config> = OnceLock::new();
         DEFAULTS.get_or_init(defaults::defaults).clone()
     }
 
-    fn specs_mut(&mut self) -> [&mut Vec<FieldSpec>; 10] {
+    fn specs_mut(&mut self) -> [&mut Vec<FieldSpec>; 11] {
         [
             &mut self.name_prefix,
             &mut self.name_suffix,
@@ -80,6 +105,7 @@ impl Config {
             &mut self.common_labels,
             &mut self.labels,
             &mut self.template_labels,
+            &mut self.volume_claim_template_labels,
             &mut self.common_annotations,
             &mut self.var_reference,
             &mut self.images,

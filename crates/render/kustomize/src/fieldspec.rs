@@ -9,13 +9,29 @@ use crate::resource::Resource;
 
 /// A field of the kinds that `gvk` selects. Lists on the way are entered without being named.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, from = "Written")]
 pub(crate) struct FieldSpec {
-    #[serde(flatten)]
     pub(crate) gvk: Gvk,
     pub(crate) path: String,
     /// Whether what is missing on the way is created.
     pub(crate) create: bool,
+}
+
+/// A spec as it stands in a file.
+#[derive(Default, Deserialize)]
+#[serde(default, rename = "FieldSpec")]
+struct Written {
+    group: String,
+    version: String,
+    kind: String,
+    path: String,
+    create: bool,
+}
+
+impl From<Written> for FieldSpec {
+    fn from(Written { group, version, kind, path, create }: Written) -> Self {
+        Self { gvk: Gvk { group, version, kind }, path, create }
+    }
 }
 
 impl FieldSpec {
@@ -77,8 +93,8 @@ pub(crate) fn apply(
     let path = split(&spec.path, '/');
     let create = kind.filter(|_| spec.create);
     visit(&mut resource.node, &path, create, set).map_err(|error| {
-        let (kind, name) = (resource.kind(), resource.name());
-        error.within(format!("considering field '{}' of object {kind} {name}", spec.path))
+        let object = resource.named();
+        error.within(format!("considering field '{}' of object {object}", spec.path))
     })
 }
 

@@ -12,6 +12,8 @@ use crate::kustomization::{Generator, GeneratorOptions};
 use crate::loader::Loader;
 use crate::node::{Node, Tag};
 use crate::resource::{Behavior, ENABLED, NEEDS_HASH, Resource};
+use crate::resources::Resources;
+use crate::schema::Schema;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target {
@@ -19,19 +21,28 @@ pub(crate) enum Target {
     Secret,
 }
 
+/// Gives every object its hash that is to have one.
+pub(crate) fn add_hashes(resources: &mut Resources, schema: &Schema) -> Result<(), Error> {
+    for resource in resources.list.iter_mut().filter(|resource| resource.is_enabled(NEEDS_HASH)) {
+        let hash = hash(resource)?;
+        resource.remember(schema)?;
+        let name = format!("{}-{hash}", resource.name());
+        resource.set_name(&name)?;
+    }
+    Ok(())
+}
+
 /// Makes the object one generator describes.
 pub(crate) fn generate(
     target: Target,
     generator: &Generator,
-    global: Option<&GeneratorOptions>,
     loader: &Loader<'_>,
 ) -> Result<Resource, Error> {
     let kind = if target == Target::ConfigMap { "ConfigMap" } else { "Secret" };
-    let context = || format!("{}: {kind} generator {:?}", loader.root(), generator.name);
     if generator.name.is_empty() {
-        return Err(Error::invalid(format!("{}: a generated {kind} must have a name", loader.root())));
+        return Err(Error::invalid("a configmap must have a name"));
     }
-    let options = effective_options(generator.options.as_ref(), global);
+    let options = &generator.options;
     let mut resource = Resource::new(Node::map());
     resource
         .node
@@ -41,7 +52,8 @@ pub(crate) fn generate(
     if !generator.namespace.is_empty() {
         resource.set_namespace(&generator.namespace)?;
     }
-    let data = sources(generator, loader).map_err(|error| error.within(context()))?;
+    let pairs = sources(generator, loader).map_err(|error| error.within("loading KV pairs"))?;
+    let data = unique(pairs, &generator.name)?;
     if target == Target::Secret {
         let secret_type =
             generator.secret_type.as_deref().filter(|text| !text.is_empty()).unwrap_or("Opaque");
@@ -60,7 +72,7 @@ pub(crate) fn generate(
             };
         }
     }
-    if let Some(options) = &options {
+    if let Some(options) = options {
         if !options.labels.is_empty() {
             resource.set_labels(&options.labels)?;
         }
@@ -69,11 +81,19 @@ pub(crate) fn generate(
             resource.node.expect_map()?.insert("immutable".to_owned(), Node::typed("true", Tag::Bool));
         }
     }
-    if !options.is_some_and(|options| options.disable_name_suffix_hash) {
+    if !options.as_ref().is_some_and(|options| options.disable_name_suffix_hash) {
         resource.annotate(NEEDS_HASH, ENABLED)?;
     }
     resource.set_behavior(Behavior::parse(&generator.behavior))?;
     Ok(resource)
+}
+
+/// A generator with the kustomization's `generatorOptions`.
+pub(crate) fn with_options(generator: &Generator, global: Option<&GeneratorOptions>) -> Generator {
+    let options = effective_options(generator.options.as_ref(), global);
+    let mut generator = generator.clone();
+    generator.options = options;
+    generator
 }
 
 /// The generator's own options win over the kustomization's, except that either may switch something on.
@@ -92,29 +112,36 @@ fn effective_options(
     Some(merged)
 }
 
-fn sources(generator: &Generator, loader: &Loader<'_>) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+fn sources(generator: &Generator, loader: &Loader<'_>) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let listed = |what: &str, sources: &[String]| format!("{what} [{}]", sources.join(" "));
     let mut pairs = Vec::new();
     for path in &generator.envs {
-        pairs.extend(
-            environment(&loader.load(path)?).map_err(|error| error.within(format!("env file {path}")))?,
-        );
+        let read = loader.load(path).and_then(|content| environment(&content));
+        pairs.extend(read.map_err(|error| error.within(listed("env source files:", &generator.envs)))?);
     }
     for literal in &generator.literals {
         match literal.split_once('=') {
             Some((name, value)) if !name.is_empty() => {
                 pairs.push((name.to_owned(), unquoted(value).as_bytes().to_vec()));
             }
-            _ => return Err(Error::invalid(format!("invalid literal source {literal}, expected key=value"))),
+            _ => {
+                let error = Error::invalid(format!("invalid literal source {literal}, expected key=value"));
+                return Err(error.within(listed("literal sources", &generator.literals)));
+            }
         }
     }
     for source in &generator.files {
-        let (name, path) = file_source(source)?;
-        pairs.push((name.to_owned(), loader.load(path)?.to_vec()));
+        let read =
+            file_source(source).and_then(|(name, path)| Ok((name.to_owned(), loader.load(path)?.to_vec())));
+        pairs.push(read.map_err(|error| error.within(listed("file sources:", &generator.files)))?);
     }
+    Ok(pairs)
+}
+
+fn unique(pairs: Vec<(String, Vec<u8>)>, of: &str) -> Result<BTreeMap<String, Vec<u8>>, Error> {
     let mut data = BTreeMap::new();
     for (name, content) in pairs {
         if data.contains_key(&name) {
-            let of = &generator.name;
             return Err(Error::invalid(format!("configmap {of} illegally repeats the key `{name}`")));
         }
         data.insert(name, content);
@@ -238,9 +265,12 @@ fn safe(digit: char) -> char {
 
 /// JSON as Go's `encoding/json` writes it: safe to embed in HTML.
 fn go_json(value: &Value) -> String {
-    value
-        .to_string()
-        .replace('<', "\\u003c")
+    html_safe(&value.to_string())
+}
+
+/// JSON with what means something in HTML escaped.
+pub(crate) fn html_safe(json: &str) -> String {
+    json.replace('<', "\\u003c")
         .replace('>', "\\u003e")
         .replace('&', "\\u0026")
         .replace('\u{2028}', "\\u2028")

@@ -89,6 +89,16 @@ impl Id {
             && self.gvk.is_selected(&selector.gvk)
     }
 
+    /// As Go prints the struct, which is what some of kustomize's errors show.
+    pub(crate) fn for_developers(&self) -> String {
+        let Gvk { group, version, kind } = &self.gvk;
+        format!(
+            "resid.ResId{{Gvk:resid.Gvk{{Group:{group:?}, Version:{version:?}, Kind:{kind:?}, \
+             isClusterScoped:{}}}, Name:{:?}, Namespace:{:?}}}",
+            self.cluster_scoped, self.name, self.namespace
+        )
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
-use tree::TreePath;
+use serde_json::Value;
 
 use crate::Error;
+use crate::decode::{Mode, decode};
 use crate::fieldspec::FieldSpec;
 use crate::id::{Gvk, Id};
 
@@ -15,14 +15,10 @@ const COMPONENT_VERSION: &str = "kustomize.config.k8s.io/v1alpha1";
 pub(crate) const COMPONENT: &str = "Component";
 const KIND: &str = "Kustomization";
 
-/// Fields that need programs, charts or the network.
-const UNSUPPORTED: [&str; 6] =
-    ["generators", "transformers", "validators", "helmCharts", "helmGlobals", "helmChartInflationGenerator"];
-
 pub(crate) type Texts = BTreeMap<String, String>;
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct Kustomization {
     api_version: String,
     pub(crate) kind: String,
@@ -52,22 +48,29 @@ pub(crate) struct Kustomization {
     pub(crate) config_map_generator: Vec<Generator>,
     pub(crate) secret_generator: Vec<Generator>,
     pub(crate) generator_options: Option<GeneratorOptions>,
+    pub(crate) helm_globals: Option<HelmGlobals>,
+    pub(crate) helm_charts: Vec<HelmChart>,
+    helm_chart_inflation_generator: Vec<HelmChartArgs>,
     pub(crate) configurations: Vec<String>,
+    pub(crate) generators: Vec<String>,
+    pub(crate) transformers: Vec<String>,
+    pub(crate) validators: Vec<String>,
     pub(crate) build_metadata: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct Label {
     pub(crate) pairs: Texts,
     pub(crate) include_selectors: bool,
     pub(crate) include_templates: bool,
+    pub(crate) include_volume_claim_templates: bool,
     pub(crate) fields: Vec<FieldSpec>,
 }
 
 /// A patch: inline or in a file, strategic merge or JSON 6902, for the objects that `target` selects.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct Patch {
     pub(crate) path: String,
     pub(crate) patch: String,
@@ -76,7 +79,7 @@ pub(crate) struct Patch {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct Selector {
     pub(crate) group: String,
     pub(crate) version: String,
@@ -88,6 +91,21 @@ pub(crate) struct Selector {
 }
 
 impl Selector {
+    /// What it says, as a configuration would.
+    pub(crate) fn value(&self) -> Value {
+        let parts = [
+            ("group", &self.group),
+            ("version", &self.version),
+            ("kind", &self.kind),
+            ("name", &self.name),
+            ("namespace", &self.namespace),
+            ("annotationSelector", &self.annotation_selector),
+            ("labelSelector", &self.label_selector),
+        ];
+        let said = parts.into_iter().filter(|(_, text)| !text.is_empty());
+        Value::Object(said.map(|(name, text)| (name.to_owned(), text.as_str().into())).collect())
+    }
+
     pub(crate) fn id(&self) -> Id {
         let gvk = Gvk { group: self.group.clone(), version: self.version.clone(), kind: self.kind.clone() };
         Id { gvk, name: self.name.clone(), namespace: self.namespace.clone(), cluster_scoped: false }
@@ -95,7 +113,7 @@ impl Selector {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct Image {
     pub(crate) name: String,
     pub(crate) new_name: String,
@@ -105,15 +123,16 @@ pub(crate) struct Image {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct Replacement {
     pub(crate) source: Option<Source>,
     pub(crate) targets: Vec<Target>,
+    pub(crate) source_value: Option<String>,
     pub(crate) path: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct Source {
     pub(crate) group: String,
     pub(crate) version: String,
@@ -125,7 +144,7 @@ pub(crate) struct Source {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct Target {
     pub(crate) select: Option<Selector>,
     pub(crate) reject: Vec<Selector>,
@@ -134,7 +153,7 @@ pub(crate) struct Target {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct FieldOptions {
     pub(crate) delimiter: String,
     pub(crate) index: i64,
@@ -145,14 +164,14 @@ pub(crate) struct FieldOptions {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct Replica {
     pub(crate) name: String,
     pub(crate) count: i64,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct Variable {
     pub(crate) name: String,
     pub(crate) objref: ObjectReference,
@@ -160,7 +179,7 @@ pub(crate) struct Variable {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct ObjectReference {
     api_version: String,
     group: String,
@@ -171,6 +190,11 @@ pub(crate) struct ObjectReference {
 }
 
 impl ObjectReference {
+    /// Without what `apiVersion` says, which Go has not read yet where it prints the whole list.
+    pub(crate) fn unversioned(&self) -> Self {
+        Self { api_version: String::new(), ..self.clone() }
+    }
+
     pub(crate) fn gvk(&self) -> Gvk {
         match self.api_version.as_str() {
             "" => Gvk { group: self.group.clone(), version: self.version.clone(), kind: self.kind.clone() },
@@ -181,27 +205,27 @@ impl ObjectReference {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct FieldReference {
     pub(crate) field_path: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct SortOptions {
     pub(crate) order: String,
     pub(crate) legacy_sort_options: Option<LegacySortOptions>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct LegacySortOptions {
     pub(crate) order_first: Vec<String>,
     pub(crate) order_last: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct Generator {
     pub(crate) namespace: String,
     pub(crate) name: String,
@@ -216,8 +240,78 @@ pub(crate) struct Generator {
     pub(crate) secret_type: Option<String>,
 }
 
+/// Where charts are, for all of `helmCharts`.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct HelmGlobals {
+    pub(crate) chart_home: String,
+    /// Where the helm program would keep its settings; nothing runs here.
+    #[serde(rename = "configHome")]
+    _config_home: String,
+}
+
+/// A chart to render and add.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct HelmChart {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) repo: String,
+    pub(crate) release_name: String,
+    pub(crate) namespace: String,
+    pub(crate) additional_values_files: Vec<String>,
+    pub(crate) values_file: String,
+    pub(crate) values_inline: Option<Value>,
+    pub(crate) values_merge: String,
+    #[serde(rename = "includeCRDs")]
+    pub(crate) include_crds: bool,
+    pub(crate) skip_hooks: bool,
+    pub(crate) api_versions: Vec<String>,
+    pub(crate) kube_version: String,
+    pub(crate) name_template: String,
+    pub(crate) skip_tests: bool,
+    pub(crate) devel: bool,
+    #[serde(rename = "debug")]
+    _debug: bool,
+}
+
+/// An entry of the deprecated `helmChartInflationGenerator`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct HelmChartArgs {
+    chart_name: String,
+    chart_version: String,
+    chart_repo_url: String,
+    chart_home: String,
+    chart_repo_name: String,
+    helm_bin: String,
+    helm_home: String,
+    values: String,
+    values_local: Option<Value>,
+    values_merge: String,
+    release_name: String,
+    release_namespace: String,
+    extra_args: Vec<String>,
+}
+
+impl From<HelmChartArgs> for HelmChart {
+    fn from(old: HelmChartArgs) -> Self {
+        Self {
+            name: old.chart_name,
+            version: old.chart_version,
+            repo: old.chart_repo_url,
+            release_name: old.release_name,
+            namespace: old.release_namespace,
+            values_file: old.values,
+            values_inline: old.values_local,
+            values_merge: old.values_merge,
+            ..Self::default()
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct GeneratorOptions {
     pub(crate) labels: Texts,
     pub(crate) annotations: Texts,
@@ -226,45 +320,17 @@ pub(crate) struct GeneratorOptions {
 }
 
 impl Kustomization {
-    pub(crate) fn parse(path: &TreePath, text: &str) -> Result<Self, Error> {
-        let malformed = |message: String| Error::Malformed { path: path.to_string(), message };
-        let value = yaml::from_str(text).map_err(|error| malformed(error.to_string()))?;
-        let Value::Object(fields) = value else {
-            if value.is_null() {
-                return Err(Error::invalid(format!("{path} is empty")));
-            }
-            return Err(malformed("invalid Kustomization: the file must hold a mapping".to_owned()));
-        };
-        let fields = Self::canonical(fields);
-        if let Some(field) = UNSUPPORTED.into_iter().find(|field| fields.contains_key(*field)) {
-            return Err(Error::Unsupported { path: path.clone(), field: field.to_owned() });
+    /// Reads the file of the directory `root`.
+    pub(crate) fn parse(root: &str, text: &str) -> Result<Self, Error> {
+        let invalid = |message: String| Error::invalid(format!("invalid Kustomization: {message}"));
+        let value = yaml::from_str(text).map_err(|error| invalid(error.to_string()))?;
+        let mut this: Self = decode(&value, Mode::Strict).map_err(invalid)?;
+        if is_empty(&value) {
+            return Err(Error::invalid("kustomization.yaml is empty"));
         }
-        if fields.keys().all(|field| matches!(field.as_str(), "apiVersion" | "kind")) {
-            return Err(Error::invalid(format!("{path} is empty")));
-        }
-        let mut this: Self = serde_json::from_value(Value::Object(fields))
-            .map_err(|error| malformed(format!("invalid Kustomization: {error}")))?;
         this.normalize();
-        this.check(path)?;
+        this.check(root)?;
         Ok(this)
-    }
-
-    /// Field names are read whatever their case, as Go does; what is null counts as absent.
-    fn canonical(fields: Map<String, Value>) -> Map<String, Value> {
-        const ODD: [&str; 2] = ["patchesJson6902", "openapi"];
-        let known = |name: &str| {
-            let mut names = ODD.iter().chain(&UNSUPPORTED).chain(&FIELDS);
-            names.find(|known| known.eq_ignore_ascii_case(name)).map(|known| (*known).to_owned())
-        };
-        fields
-            .into_iter()
-            .filter(|(_, value)| !is_nothing(value))
-            .map(|(name, value)| {
-                let name = known(&name).unwrap_or(name);
-                let value = spelled(&name, without_nulls(value));
-                (name, value)
-            })
-            .collect()
     }
 
     /// Moves what stands in deprecated fields to where it belongs.
@@ -272,133 +338,66 @@ impl Kustomization {
         self.resources.append(&mut self.bases);
         self.images.append(&mut self.image_tags);
         for generator in self.config_map_generator.iter_mut().chain(&mut self.secret_generator) {
-            if !generator.env.is_empty() {
-                generator.envs.push(std::mem::take(&mut generator.env));
+            generator.normalize();
+        }
+        for old in std::mem::take(&mut self.helm_chart_inflation_generator) {
+            if self.helm_globals.is_none() && !old.chart_home.is_empty() {
+                self.helm_globals =
+                    Some(HelmGlobals { chart_home: old.chart_home.clone(), ..HelmGlobals::default() });
             }
+            self.helm_charts.push(old.into());
         }
         if self.kind.is_empty() {
             KIND.clone_into(&mut self.kind);
         }
     }
 
-    fn check(&self, path: &TreePath) -> Result<(), Error> {
-        let malformed = |message: String| Err(Error::Malformed { path: path.to_string(), message });
+    fn check(&self, root: &str) -> Result<(), Error> {
+        let mut wrong = Vec::new();
         if self.kind != KIND && self.kind != COMPONENT {
-            return malformed(format!("kind should be {KIND} or {COMPONENT}"));
+            wrong.push(format!("kind should be {KIND} or {COMPONENT}"));
         }
         let version = if self.kind == COMPONENT { COMPONENT_VERSION } else { VERSION };
         if !self.api_version.is_empty() && self.api_version != version {
-            return malformed(format!("apiVersion for {} should be {version}", self.kind));
+            wrong.push(format!("apiVersion for {} should be {version}", self.kind));
+        }
+        if !wrong.is_empty() {
+            let wrong = wrong.join("\n");
+            return Err(Error::invalid(format!("Failed to read kustomization file under {root}:\n{wrong}")));
         }
         if self.config_map_generator.iter().any(|generator| generator.secret_type.is_some()) {
-            return malformed(
-                "invalid Kustomization: unknown field \"type\" of configMapGenerator".to_owned(),
-            );
+            return Err(Error::invalid("invalid Kustomization: json: unknown field \"type\""));
         }
-        match self.build_metadata.iter().find(|option| *option != "managedByLabel") {
-            Some(option) => {
-                Err(Error::Unsupported { path: path.clone(), field: format!("buildMetadata {option}") })
-            }
-            None => Ok(()),
+        Ok(())
+    }
+
+    /// Whether `buildMetadata` names the option.
+    pub(crate) fn records(&self, option: &str) -> bool {
+        self.build_metadata.iter().any(|known| known == option)
+    }
+}
+
+impl Generator {
+    /// Moves the deprecated `env` to where it belongs.
+    fn normalize(&mut self) {
+        if !self.env.is_empty() {
+            self.envs.push(std::mem::take(&mut self.env));
         }
     }
 }
 
-/// The names of the fields, for reading them whatever their case.
-const FIELDS: [&str; 27] = [
-    "apiVersion",
-    "kind",
-    "metadata",
-    "namePrefix",
-    "nameSuffix",
-    "namespace",
-    "commonLabels",
-    "labels",
-    "commonAnnotations",
-    "patchesStrategicMerge",
-    "patches",
-    "images",
-    "imageTags",
-    "replacements",
-    "replicas",
-    "vars",
-    "sortOptions",
-    "resources",
-    "components",
-    "crds",
-    "bases",
-    "configMapGenerator",
-    "secretGenerator",
-    "generatorOptions",
-    "configurations",
-    "buildMetadata",
-    "patchesJson6902",
-];
-
-/// Names of fields further down that are written in more than one case.
-const NESTED: [&str; 31] = [
-    "kind",
-    "group",
-    "version",
-    "pairs",
-    "includeSelectors",
-    "includeTemplates",
-    "path",
-    "patch",
-    "target",
-    "name",
-    "namespace",
-    "annotationSelector",
-    "labelSelector",
-    "newName",
-    "newTag",
-    "tagSuffix",
-    "digest",
-    "source",
-    "targets",
-    "fieldPath",
-    "fieldPaths",
-    "objref",
-    "fieldref",
-    "apiVersion",
-    "count",
-    "literals",
-    "files",
-    "envs",
-    "behavior",
-    "disableNameSuffixHash",
-    "immutable",
-];
-
-/// Gives the fields below `parent` the case they are known by; maps of the user's own names stay as they are.
-fn spelled(parent: &str, value: Value) -> Value {
+/// Whether the file sets nothing but what every object has.
+fn is_empty(value: &Value) -> bool {
+    let nothing = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Bool(true) | Value::Number(_) | Value::Array(_) | Value::Object(_) => false,
+    };
+    let general =
+        |field: &str| field.eq_ignore_ascii_case("apiVersion") || field.eq_ignore_ascii_case("kind");
     match value {
-        Value::Array(items) => Value::Array(items.into_iter().map(|item| spelled(parent, item)).collect()),
-        Value::Object(fields)
-            if !matches!(parent, "commonLabels" | "commonAnnotations" | "pairs" | "openapi" | "metadata") =>
-        {
-            let fields = fields.into_iter().map(|(name, value)| {
-                let known = NESTED.iter().find(|known| known.eq_ignore_ascii_case(&name));
-                let name = known.map_or(name, |known| (*known).to_owned());
-                let below = match name.as_str() {
-                    "labels" | "annotations" => "pairs",
-                    other => other,
-                };
-                let value = spelled(below, value);
-                (name, value)
-            });
-            Value::Object(fields.collect())
-        }
-        other => other,
-    }
-}
-
-fn is_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        Value::Object(fields) => fields.iter().all(|(field, value)| general(field) || nothing(value)),
+        _ => true,
     }
 }
 

@@ -68,7 +68,13 @@ impl Walker<'_> {
         if let (Some(left), Some(right)) = (left, right)
             && left != right
         {
-            return Err(Error::invalid(format!("wrong node kind: expected {left:?} but got {right:?}")));
+            let contents = patch.as_deref().and_then(|patch| patch.to_value().ok()).unwrap_or_default();
+            return Err(Error::invalid(format!(
+                "wrong node kind: expected {} but got {}: node contents:\n{}",
+                left.name(),
+                right.name(),
+                yaml::to_string(&contents)
+            )));
         }
         match left.or(right) {
             None | Some(Kind::Map) => self.map(target, patch, at, sides),

@@ -54,6 +54,17 @@ pub(crate) enum Kind {
     List,
 }
 
+impl Kind {
+    /// As kustomize calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "ScalarNode",
+            Self::Map => "MappingNode",
+            Self::List => "SequenceNode",
+        }
+    }
+}
+
 impl Scalar {
     /// The scalar with its quotes, as a pattern of a replacement sees it.
     pub(crate) fn written(&self) -> String {
@@ -69,9 +80,12 @@ impl Scalar {
     }
 
     fn value(&self) -> Result<Value, Error> {
-        let tag = match self.tag {
-            Tag::Empty if self.style == Style::Plain => resolve::tag(&self.text),
-            tag => tag,
+        let tag = match (self.tag, self.style) {
+            (Tag::Empty, Style::Plain) => resolve::tag(&self.text),
+            // Written with its quotes and read again, it is a string: only a tag that does not follow from the text
+            // would be written too.
+            (tag, Style::Quoted) if resolve::tag(&self.text) == tag => Tag::Str,
+            (tag, _) => tag,
         };
         resolve::value(&self.text, tag)
             .ok_or_else(|| Error::invalid(format!("cannot decode {:?} as {tag:?}", self.text)))
@@ -218,6 +232,7 @@ impl Node {
     }
 }
 
+/// As kustomize's library takes JSON in, by way of YAML: strings are quoted that need it.
 impl From<&Value> for Node {
     fn from(value: &Value) -> Self {
         match value {
@@ -228,7 +243,11 @@ impl From<&Value> for Node {
                 Some(float) => Self::typed(yaml::number::float_g(float), Tag::Float),
                 None => Self::typed(number.to_string(), Tag::Float),
             },
-            Value::String(text) => Self::string(text.as_str()),
+            Value::String(text) => {
+                let plain = yaml::to_string(value).strip_suffix('\n') == Some(text);
+                let style = if plain { Style::Plain } else { Style::Quoted };
+                Self::Scalar(Scalar { text: text.clone(), tag: Tag::Str, style })
+            }
             Value::Array(items) => Self::List(items.iter().map(Self::from).collect()),
             Value::Object(fields) => {
                 Self::Map(fields.iter().map(|(name, value)| (name.clone(), value.into())).collect())

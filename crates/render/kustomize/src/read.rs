@@ -67,7 +67,7 @@ fn count(node: &Node) -> usize {
 }
 
 /// A node with its merge keys applied.
-fn convert(node: yaml::Node<'_>) -> Result<Node, String> {
+pub(crate) fn convert(node: yaml::Node<'_>) -> Result<Node, String> {
     match node {
         yaml::Node::Scalar { text, tag, plain } => scalar(text.into_owned(), tag.as_deref(), plain),
         yaml::Node::Sequence(items) => {
@@ -136,7 +136,9 @@ fn scalar(mut text: String, tag: Option<&str>, plain: bool) -> Result<Node, Stri
         }
         _ => Tag::Str,
     };
-    let style = if plain { Style::Plain } else { Style::Quoted };
+    // A type that is written out holds whatever the quotes.
+    let typed = !matches!(tag, Tag::Str | Tag::Empty);
+    let style = if plain || typed { Style::Plain } else { Style::Quoted };
     Ok(Node::Scalar(Scalar { text, tag, style }))
 }
 

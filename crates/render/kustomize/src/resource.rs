@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::id::{Gvk, Id};
 use crate::node::Node;
+use crate::origin::{self, ORIGIN, Origin, TRANSFORMATIONS};
 use crate::schema::Schema;
 use crate::{Error, read};
 
@@ -24,7 +25,8 @@ pub(crate) const ALLOW_KIND_CHANGE: &str = "internal.config.kubernetes.io/allowK
 const BEHAVIOR: &str = "internal.config.kubernetes.io/generatorBehavior";
 pub(crate) const NEEDS_HASH: &str = "internal.config.kubernetes.io/needsHashSuffix";
 /// Every annotation that only the build sees.
-const BUILD_ANNOTATIONS: [&str; 18] = [
+const BUILD_ANNOTATIONS: [&str; 19] = [
+    FROM_CHART,
     PREVIOUS_KINDS,
     PREVIOUS_NAMES,
     PREFIXES,
@@ -44,8 +46,8 @@ const BUILD_ANNOTATIONS: [&str; 18] = [
     "config.kubernetes.io/index",
     "config.k8s.io/id",
 ];
-/// Provenance, which is not recorded here and so never printed.
-const ORIGINS: [&str; 2] = ["config.kubernetes.io/origin", "alpha.config.kubernetes.io/transformations"];
+/// Marks what a chart made: its namespace is the chart's business.
+const FROM_CHART: &str = "internal.config.kubernetes.io/helm-generated";
 const LOCAL_CONFIG: &str = "config.kubernetes.io/local-config";
 pub(crate) const ENABLED: &str = "enabled";
 
@@ -68,7 +70,7 @@ impl Behavior {
         }
     }
 
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Unspecified => "unspecified",
             Self::Create => "create",
@@ -100,6 +102,9 @@ pub(crate) fn parse(origin: &str, text: &str) -> Result<Vec<Resource>, Error> {
         if node.is_empty() {
             continue;
         }
+        if node.fields().is_none() {
+            return Err(Error::invalid("missing Resource metadata"));
+        }
         let resource = Resource { node, variables: Vec::new() };
         let kind = resource.kind().to_owned();
         let problem = if kind.is_empty() {
@@ -110,16 +115,14 @@ pub(crate) fn parse(origin: &str, text: &str) -> Result<Vec<Resource>, Error> {
             ""
         };
         if !problem.is_empty() {
-            let message = format!("{problem} {}", resource.id_for_people());
-            return Err(Error::Malformed { path: origin.to_owned(), message });
+            return Err(Error::invalid(format!("{problem} {}", resource.id_for_people())));
         }
         match resource.node.get("items") {
             Some(items) if kind.ends_with("List") => match items {
                 Node::List(items) => pending.extend(items.iter().cloned()),
                 items if items.is_null() => {}
                 _ => {
-                    let message = format!("expected array in {kind}/items");
-                    return Err(Error::Malformed { path: origin.to_owned(), message });
+                    return Err(Error::invalid(format!("expected array in {kind}/items, but found map")));
                 }
             },
             _ => found.push(resource),
@@ -158,8 +161,16 @@ impl Resource {
         self.metadata("namespace")
     }
 
+    /// Type and metadata as Go prints them.
     fn id_for_people(&self) -> String {
-        format!("{} {} {}", self.api_version(), self.kind(), self.name()).trim().to_owned()
+        let map = |texts: BTreeMap<String, String>| {
+            let pairs: Vec<String> = texts.into_iter().map(|(name, text)| format!("{name}:{text}")).collect();
+            format!("map[{}]", pairs.join(" "))
+        };
+        let (version, kind, name) = (self.api_version(), self.kind(), self.name());
+        let (namespace, labels, annotations) =
+            (self.namespace(), map(self.labels()), map(self.annotations()));
+        format!("{{{{{version} {kind}}} {{{{{name} {namespace}}} {labels} {annotations}}}}}")
     }
 
     pub(crate) fn gvk(&self) -> Gvk {
@@ -364,12 +375,69 @@ impl Resource {
         Ok(parsed.matches(Some(&texts)))
     }
 
-    /// Without everything the build recorded; annotations become strings.
-    pub(crate) fn finish(&mut self) -> Result<(), Error> {
+    /// Without everything the build recorded, apart from the provenance that `kept` names; annotations become
+    /// strings.
+    pub(crate) fn finish(&mut self, kept: &[&str]) -> Result<(), Error> {
         let mut annotations = self.annotations();
         annotations.retain(|name, _| {
-            !BUILD_ANNOTATIONS.contains(&name.as_str()) && !ORIGINS.contains(&name.as_str())
+            let name = name.as_str();
+            kept.contains(&name)
+                || !(BUILD_ANNOTATIONS.contains(&name) || [ORIGIN, TRANSFORMATIONS].contains(&name))
         });
         self.set_annotations(&annotations)
+    }
+
+    /// Kind and name, as kustomize's errors show them.
+    pub(crate) fn named(&self) -> String {
+        let (gvk, name, namespace) = (self.gvk(), self.name().to_owned(), self.namespace().to_owned());
+        Id { gvk, name, namespace, cluster_scoped: false }.to_string()
+    }
+
+    /// The object as JSON; empty if it has none.
+    pub(crate) fn json(&self) -> String {
+        self.node.to_value().map(|value| value.to_string()).unwrap_or_default()
+    }
+
+    pub(crate) fn remove_label(&mut self, name: &str) {
+        let metadata = self.node.fields_mut().and_then(|fields| fields.get_mut("metadata"));
+        let labels = metadata.and_then(Node::fields_mut).and_then(|metadata| metadata.get_mut("labels"));
+        if let Some(labels) = labels.and_then(Node::fields_mut) {
+            labels.remove(name);
+        }
+    }
+
+    pub(crate) fn is_from_chart(&self) -> bool {
+        self.annotation(FROM_CHART) == Some("true")
+    }
+
+    pub(crate) fn mark_from_chart(&mut self) -> Result<(), Error> {
+        self.annotate(FROM_CHART, "true")
+    }
+
+    /// Where it comes from, as far as that is recorded.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        self.annotation(ORIGIN).and_then(origin::parse)
+    }
+
+    pub(crate) fn set_origin(&mut self, origin: &Origin) -> Result<(), Error> {
+        self.annotate(ORIGIN, &origin.text())
+    }
+
+    /// Takes the origin of an object that is merged into this one.
+    pub(crate) fn keep_origin(&mut self, old: &Self) -> Result<(), Error> {
+        match old.annotation(ORIGIN) {
+            Some(text) => self.annotate(ORIGIN, text),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes a transformer; what has no origin yet was made by it.
+    pub(crate) fn add_transformation(&mut self, by: &Origin) -> Result<(), Error> {
+        if self.annotation(ORIGIN).is_none() {
+            return self.set_origin(by);
+        }
+        let earlier = self.annotation(TRANSFORMATIONS).unwrap_or_default();
+        let text = format!("{earlier}{}", by.entry());
+        self.annotate(TRANSFORMATIONS, &text)
     }
 }

@@ -41,9 +41,10 @@ impl Resources {
         let id = new.id(schema);
         let behavior = new.behavior();
         match self.with_any_id(|other| other.same(&id), schema).as_slice() {
-            [] if matches!(behavior, Behavior::Merge | Behavior::Replace) => {
-                Err(Error::invalid(format!("id {id} does not exist; cannot merge or replace")))
-            }
+            [] if matches!(behavior, Behavior::Merge | Behavior::Replace) => Err(Error::invalid(format!(
+                "id {} does not exist; cannot merge or replace",
+                id.for_developers()
+            ))),
             [] => self.append(new, schema),
             &[index] => {
                 let old = &self.list[index];
@@ -52,10 +53,13 @@ impl Resources {
                     Behavior::Merge => {
                         new.inherit(old)?;
                         crate::generate::merge_data(&mut new, old)?;
+                        new.keep_origin(old)?;
                     }
                     Behavior::Create | Behavior::Unspecified => {
                         return Err(Error::invalid(format!(
-                            "id {id} exists; behavior must be merge or replace"
+                            "id {} exists; can not use behavior: '{}', behavior must be merge or replace",
+                            id.for_developers(),
+                            behavior.as_str()
                         )));
                     }
                 }
@@ -109,7 +113,8 @@ impl Resources {
     }
 }
 
-struct Expressions {
+/// The regular expressions of a selector, each for the whole of a text.
+pub(crate) struct Expressions {
     group: Option<Regex>,
     version: Option<Regex>,
     kind: Option<Regex>,
@@ -118,14 +123,14 @@ struct Expressions {
 }
 
 impl Expressions {
-    fn new(selector: &Selector) -> Result<Self, Error> {
+    pub(crate) fn new(selector: &Selector) -> Result<Self, Error> {
         let compile = |pattern: &str| {
             if pattern.is_empty() {
                 return Ok(None);
             }
-            Regex::new(&format!("^(?:{pattern})$"))
-                .map(Some)
-                .map_err(|_error| Error::invalid(format!("target: {pattern:?} is not a regular expression")))
+            Regex::new(&format!("^(?:{pattern})$")).map(Some).map_err(|_error| {
+                Error::invalid(format!("error parsing regexp: {pattern:?} is not a regular expression"))
+            })
         };
         Ok(Self {
             group: compile(&selector.group)?,
@@ -134,5 +139,17 @@ impl Expressions {
             name: compile(&selector.name)?,
             namespace: compile(&selector.namespace)?,
         })
+    }
+
+    /// Whether an id has every part.
+    pub(crate) fn fit(&self, id: &Id) -> bool {
+        let fits = |expression: &Option<Regex>, text: &str| {
+            expression.as_ref().is_none_or(|expression| expression.is_match(text))
+        };
+        fits(&self.group, &id.gvk.group)
+            && fits(&self.version, &id.gvk.version)
+            && fits(&self.kind, &id.gvk.kind)
+            && fits(&self.name, &id.name)
+            && fits(&self.namespace, &id.namespace)
     }
 }

@@ -18,7 +18,15 @@ const TABLE: &str = include_str!("schema.txt");
 
 /// Kinds without a namespace, as kustomize knows them. Others count as namespaced.
 const CLUSTER_SCOPED: &[(&str, &[&str])] = &[
-    ("admissionregistration.k8s.io/v1", &["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]),
+    (
+        "admissionregistration.k8s.io/v1",
+        &[
+            "MutatingWebhookConfiguration",
+            "ValidatingWebhookConfiguration",
+            "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding",
+        ],
+    ),
     (
         "admissionregistration.k8s.io/v1beta1",
         &["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"],

@@ -53,26 +53,34 @@ pub(super) fn defaults() -> Config {
                 "CustomResourceDefinition",
             ),
         ],
-        common_labels: selectors().into_iter().chain(labels()).collect(),
+        common_labels: selectors().into_iter().chain(labels()).chain([claim_labels()]).collect(),
         labels: Vec::new(),
         template_labels: labels(),
+        volume_claim_template_labels: vec![claim_labels()],
         common_annotations: annotations(),
         name_reference: references(),
         var_reference: variables(),
-        images: [
-            "spec/containers[]",
-            "spec/initContainers[]",
-            "spec/template/spec/containers[]",
-            "spec/template/spec/initContainers[]",
-        ]
-        .map(|path| FieldSpec::new(format!("{path}/image"), "", "", "", true))
-        .into(),
+        images: images(),
         replicas: ["Deployment", "ReplicationController", "ReplicaSet", "StatefulSet"]
             .map(|kind| FieldSpec::new("spec/replicas", "", "", kind, true))
             .into(),
     };
     config.merge(own).expect("the defaults do not contradict each other");
     config
+}
+
+fn images() -> Vec<FieldSpec> {
+    let mut paths = vec!["spec/jobTemplate/spec/template/spec/volumes[]/image/reference".to_owned()];
+    for root in ["spec", "spec/template/spec"] {
+        for field in ["containers[]/image", "initContainers[]/image", "volumes[]/image/reference"] {
+            paths.push(format!("{root}/{field}"));
+        }
+    }
+    paths.into_iter().map(|path| FieldSpec::new(path, "", "", "", true)).collect()
+}
+
+fn claim_labels() -> FieldSpec {
+    FieldSpec::new("spec/volumeClaimTemplates[]/metadata/labels", "apps", "", "StatefulSet", true)
 }
 
 fn labels() -> Vec<FieldSpec> {
@@ -85,7 +93,6 @@ fn labels() -> Vec<FieldSpec> {
         created("spec/template/metadata/labels", "", "", "ReplicaSet"),
         created("spec/template/metadata/labels", "", "", "DaemonSet"),
         created("spec/template/metadata/labels", "apps", "", "StatefulSet"),
-        created("spec/volumeClaimTemplates[]/metadata/labels", "apps", "", "StatefulSet"),
         created("spec/template/metadata/labels", "batch", "", "Job"),
         created("spec/jobTemplate/metadata/labels", "batch", "", "CronJob"),
         created("spec/jobTemplate/spec/template/metadata/labels", "batch", "", "CronJob"),
@@ -233,8 +240,6 @@ fn to_secrets() -> Vec<FieldSpec> {
         ],
         &PODS,
     );
-    // The one gap in kustomize's table.
-    specs.retain(|spec| spec.gvk.kind != "Job" || !spec.path.ends_with("imagePullSecrets/name"));
     specs.extend([
         spec("spec/tls/secretName", "", "Ingress"),
         spec(r"metadata/annotations/ingress.kubernetes.io\/auth-secret", "", "Ingress"),

@@ -10,9 +10,9 @@ use crate::resources::Resources;
 
 /// Replaces the image in every list called `containers` or `initContainers`, and where the specs say.
 pub(crate) fn set(resources: &mut Resources, image: &Image, specs: &[FieldSpec]) -> Result<(), Error> {
-    let pattern = format!("^{}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$", image.name);
-    let pattern = Regex::new(&pattern)
-        .map_err(|_error| Error::invalid(format!("images: {:?} is not an image name", image.name)))?;
+    // The name is a part of the expression; one that cannot be a part of any fits nothing.
+    let tag = "(:[a-zA-Z0-9_.{}-]*)?(@[a-zA-Z0-9]+([.+_-][a-zA-Z0-9]+)*:[a-zA-Z0-9_.{}-]*)?";
+    let Ok(pattern) = Regex::new(&format!("^{}{tag}$", image.name)) else { return Ok(()) };
     let mut update = |node: &mut Node| update(node, image, &pattern);
     for resource in resources.list.iter_mut().filter(|resource| resource.kind() != "CustomResourceDefinition")
     {

@@ -102,8 +102,10 @@ fn subject_namespaces(resource: &Resource) -> Result<Vec<String>, Error> {
         match namespace {
             Node::Scalar(scalar) if scalar.is_string() => namespaces.push(scalar.text.clone()),
             _ => {
-                let name = resource.name();
-                return Err(Error::invalid(format!("a subject's namespace is blank in RoleBinding {name}")));
+                return Err(Error::invalid(format!(
+                    "Invalid Input: namespace is blank for resource {:?}\n",
+                    resource.named()
+                )));
             }
         }
     }

@@ -1,16 +1,20 @@
 //! `replacements`: fields copied from one object into others.
 
 use regex::Regex;
+use serde_json::Value;
 
 use crate::Error;
+use crate::decode::{Mode, decode};
 use crate::fieldspec::split;
 use crate::id::{Gvk, Id};
-use crate::kustomization::{FieldOptions, Replacement, Selector, Source, Target, without_nulls};
+use crate::kustomization::{FieldOptions, Replacement, Selector, Source, Target};
 use crate::loader::Loader;
 use crate::node::{Kind, Node, Tag};
 use crate::resource::Resource;
-use crate::resources::Resources;
+use crate::resources::{Expressions, Resources};
 use crate::schema::Schema;
+
+mod structured;
 
 const NAME: &str = "metadata.name";
 
@@ -25,14 +29,27 @@ pub(crate) fn load(entries: &[Replacement], loader: &Loader<'_>) -> Result<Vec<R
         if entry.source.is_some() || !entry.targets.is_empty() {
             return Err(Error::invalid("cannot specify both path and inline replacement"));
         }
-        let path = loader.display(&entry.path);
-        let malformed = |message: String| Error::Malformed { path: path.clone(), message };
         let text = loader.load_text(&entry.path)?;
-        let value = without_nulls(yaml::from_str(&text).map_err(|error| malformed(error.to_string()))?);
-        let value = if value.is_object() { serde_json::Value::Array(vec![value]) } else { value };
-        let found: Vec<Replacement> =
-            serde_json::from_value(value).map_err(|error| malformed(error.to_string()))?;
-        all.extend(found);
+        let invalid = |message: String| Error::invalid(format!("error unmarshaling JSON: {message}"));
+        let value = yaml::from_str(&text)
+            .map_err(|error| Error::invalid(format!("error converting YAML to JSON: {error}")))?;
+        match &value {
+            Value::Array(_) => {
+                all.extend(decode::<Vec<Replacement>>(&value, Mode::Lenient).map_err(invalid)?)
+            }
+            Value::Object(_) => all.push(decode(&value, Mode::Lenient).map_err(invalid)?),
+            other => {
+                let kind = match other {
+                    Value::Null => "invalid",
+                    Value::Bool(_) => "bool",
+                    Value::Number(_) => "float64",
+                    _ => "string",
+                };
+                return Err(Error::invalid(format!(
+                    "unsupported replacement type encountered within replacement path: {kind}"
+                )));
+            }
+        }
     }
     Ok(all)
 }
@@ -43,10 +60,17 @@ pub(crate) fn apply(
     schema: &Schema,
 ) -> Result<(), Error> {
     for replacement in replacements {
-        let Some(source) = replacement.source.as_ref().filter(|_| !replacement.targets.is_empty()) else {
-            return Err(Error::invalid("replacements must specify a source and at least one target"));
+        let value = match (&replacement.source, &replacement.source_value) {
+            _ if replacement.targets.is_empty() => None,
+            (Some(_), Some(_)) => {
+                return Err(Error::invalid("value and resource selectors are mutually exclusive"));
+            }
+            (None, Some(text)) => Some(Node::typed(text.as_str(), Tag::Empty)),
+            (Some(source), None) => Some(source_value(resources, source, schema)?),
+            (None, None) => None,
         };
-        let value = source_value(resources, source, schema)?;
+        let value = value
+            .ok_or_else(|| Error::invalid("replacements must specify a source and at least one target"))?;
         for target in &replacement.targets {
             copy_to(resources, &value, target, schema)?;
         }
@@ -60,11 +84,13 @@ fn source_value(resources: &Resources, source: &Source, schema: &Schema) -> Resu
     let id = Id { gvk, name: name.clone(), namespace: namespace.clone(), cluster_scoped: false };
     let resource = match resources.with_any_id(|found| found.is_selected_by(&id), schema).as_slice() {
         [index] => &resources.list[*index],
-        [] => return Err(Error::invalid(format!("replacements: nothing selected by {id}"))),
-        _ => return Err(Error::invalid(format!("replacements: multiple matches for selector {id}"))),
+        [] => return Err(Error::invalid(format!("nothing selected by {}", shown(source, &id)))),
+        _ => return Err(Error::invalid(format!("multiple matches for selector {}", shown(source, &id)))),
     };
     let path = if field_path.is_empty() { NAME } else { field_path };
-    let found = lookup(&resource.node, &split_path(path))?.filter(|node| !node.is_empty());
+    let found = lookup(&resource.node, &split_path(path))
+        .map_err(|error| error.within("error looking up replacement source"))?;
+    let found = found.filter(|node| !node.is_empty());
     let found = found.ok_or_else(|| {
         Error::invalid(format!("fieldPath `{path}` is missing for replacement source {id}"))
     })?;
@@ -74,46 +100,86 @@ fn source_value(resources: &Resources, source: &Source, schema: &Schema) -> Resu
     let Node::Scalar(scalar) = found else {
         return Err(Error::invalid("delimiter option can only be used with scalar nodes"));
     };
-    let parts: Vec<&str> = scalar.text.trim_end_matches('\n').split(&options.delimiter).collect();
+    let text = scalar.text.as_str();
+    let parts: Vec<&str> = text.split(&options.delimiter).collect();
     let part = usize::try_from(options.index).ok().and_then(|index| parts.get(index));
     let part = part.ok_or_else(|| {
-        Error::invalid(format!("options.index {} is out of bounds for the value of {path}", options.index))
+        Error::invalid(format!("options.index {} is out of bounds for value {text}", options.index))
     })?;
     let mut scalar = scalar.clone();
     scalar.text = (*part).to_owned();
     Ok(Node::Scalar(scalar))
 }
 
+/// A source as errors show it.
+fn shown(source: &Source, id: &Id) -> String {
+    let mut text = id.to_string();
+    if !source.field_path.is_empty() {
+        text = format!("{text}:{}", source.field_path);
+    }
+    match &source.options {
+        Some(options) if !options.delimiter.is_empty() || options.create => {
+            let FieldOptions { delimiter, index, create, .. } = options;
+            format!("{text}:{delimiter}({index}), create={create}")
+        }
+        _ => text,
+    }
+}
+
 fn copy_to(resources: &mut Resources, value: &Node, target: &Target, schema: &Schema) -> Result<(), Error> {
     let Some(select) = &target.select else {
-        return Err(Error::invalid("replacements: target must specify resources to select"));
+        return Err(Error::invalid("target must specify resources to select"));
     };
     let default = [NAME.to_owned()];
     let paths = if target.field_paths.is_empty() { &default[..] } else { &target.field_paths };
+    let wanted = Expressions::new(select).map_err(|error| error.within("error creating target selector"))?;
+    let rejected: Vec<(&Selector, Expressions)> = target
+        .reject
+        .iter()
+        .map(|selector| Ok((selector, Expressions::new(selector)?)))
+        .collect::<Result<_, Error>>()?;
     for resource in &mut resources.list {
-        if !is_selected(resource, select, &target.reject, schema)? {
+        if !is_selected(resource, (select, &wanted), &rejected, schema)? {
             continue;
         }
         for path in paths {
-            let creates = target.options.as_ref().is_some_and(|options| options.create);
-            let create = creates.then(|| value.kind());
-            let mut set = |node: &mut Node| set_value(node, value, target.options.as_ref());
-            let found = visit(&mut resource.node, &split_path(path), create, &mut set).map_err(|error| {
-                error.within(format!("unable to find field {path:?} in replacement target"))
-            })?;
-            if found == 0 {
-                let verb = if creates { "find or create" } else { "find" };
-                return Err(Error::invalid(format!("unable to {verb} field {path:?} in replacement target")));
-            }
+            copy_to_path(resource, value, path, target.options.as_ref())?;
         }
     }
     Ok(())
 }
 
+fn copy_to_path(
+    resource: &mut Resource,
+    value: &Node,
+    path: &str,
+    options: Option<&FieldOptions>,
+) -> Result<(), Error> {
+    let parts = split_path(path);
+    if structured::set(&mut resource.node, value, &parts, options) {
+        return Ok(());
+    }
+    let creates = options.is_some_and(|options| options.create);
+    let create = creates.then(|| value.kind());
+    let verb = if creates { "find or create" } else { "find" };
+    let missing = || format!("unable to {verb} field {path:?} in replacement target");
+    let mut failure = None;
+    let mut set = |node: &mut Node| {
+        set_value(node, value, options).inspect_err(|error| failure = Some(error.to_string()))
+    };
+    let found = visit(&mut resource.node, &parts, create, &mut set);
+    match (found, failure) {
+        (_, Some(message)) => Err(Error::invalid(message)),
+        (Err(error), None) => Err(error.within(missing())),
+        (Ok(0), None) => Err(Error::invalid(missing())),
+        (Ok(_), None) => Ok(()),
+    }
+}
+
 fn is_selected(
     resource: &Resource,
-    select: &Selector,
-    reject: &[Selector],
+    (select, wanted): (&Selector, &Expressions),
+    reject: &[(&Selector, Expressions)],
     schema: &Schema,
 ) -> Result<bool, Error> {
     let fits = |selector: &Selector| -> Result<bool, Error> {
@@ -124,14 +190,14 @@ fn is_selected(
         return Ok(false);
     }
     let ids = resource.all_ids(schema);
-    let named = |selector: &Selector| ids.iter().any(|id| id.is_selected_by(&selector.id()));
-    for rejected in reject {
-        let by_text = !rejected.annotation_selector.is_empty() || !rejected.label_selector.is_empty();
-        if (by_text && fits(rejected)?) || (!rejected.id().is_empty() && named(rejected)) {
+    for (selector, expressions) in reject {
+        let by_text = !selector.annotation_selector.is_empty() || !selector.label_selector.is_empty();
+        let by_name = !selector.id().is_empty() && ids.iter().any(|id| expressions.fit(id));
+        if by_name || (by_text && fits(selector)?) {
             return Ok(false);
         }
     }
-    Ok(named(select))
+    Ok(ids.iter().any(|id| wanted.fit(id)))
 }
 
 /// Writes the value; a scalar keeps its own type, and with a delimiter only one part of it changes.
@@ -141,7 +207,7 @@ fn set_value(node: &mut Node, value: &Node, options: Option<&FieldOptions>) -> R
         let Node::Scalar(target) = &*node else {
             return Err(Error::invalid("delimiter option can only be used with scalar nodes"));
         };
-        let new = value.text().trim_end_matches('\n').to_owned();
+        let new = value.text().to_owned();
         let mut parts: Vec<&str> = target.text.split(&options.delimiter).collect();
         match usize::try_from(options.index) {
             Err(_) => parts.insert(0, &new),

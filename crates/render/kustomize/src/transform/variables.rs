@@ -31,14 +31,35 @@ pub(crate) fn define(
             [] => {}
             [index] => resources.list[*index].variables.push(variable.name.clone()),
             found => {
-                let (count, name) = (found.len(), &variable.name);
+                let count = found.len();
                 return Err(Error::invalid(format!(
-                    "found {count} resId matches for var {name} (unable to disambiguate)"
+                    "found {count} resId matches for var {} (unable to disambiguate)",
+                    shown(variable)
                 )));
             }
         }
     }
     merge(variables, new.iter().cloned())
+}
+
+/// The context of an error about these variables.
+pub(crate) fn merging(variables: &[Variable]) -> String {
+    let shown: Vec<String> = variables
+        .iter()
+        .map(|variable| {
+            let mut variable = variable.clone();
+            variable.objref = variable.objref.unversioned();
+            shown(&variable)
+        })
+        .collect();
+    format!("merging vars [{}]", shown.join(" "))
+}
+
+/// A variable as Go prints it.
+fn shown(variable: &Variable) -> String {
+    let Variable { name, objref, fieldref } = variable;
+    let path = if fieldref.field_path.is_empty() { "metadata.name" } else { &fieldref.field_path };
+    format!("{{{name} {} {{{path}}}}}", objref.gvk())
 }
 
 /// Adds variables of another kustomization.
@@ -78,10 +99,14 @@ fn value_of(resources: &Resources, variable: &Variable) -> Result<Node, Error> {
     let path = if fieldref.field_path.is_empty() { "metadata.name" } else { &fieldref.field_path };
     let source =
         resources.list.iter().find(|resource| resource.variables.contains(name)).ok_or_else(|| {
-            Error::invalid(format!("var '{name}' cannot be mapped to a field in the set of known resources"))
+            let variable = shown(variable);
+            Error::invalid(format!(
+                "var '{variable}' cannot be mapped to a field in the set of known resources"
+            ))
         })?;
     let missing = || {
-        Error::invalid(format!("field {path} specified in var '{name}' not found in corresponding resource"))
+        let variable = shown(variable);
+        Error::invalid(format!("field specified in var '{variable}' not found in corresponding resource"))
     };
     lookup(&source.node, &with_indices(path))?.cloned().ok_or_else(missing)
 }
