@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 
 use crate::{Config, Error, PlainHttp, RepositoryUrl};
@@ -123,6 +124,46 @@ pub(crate) fn reach(url: &RepositoryUrl, config: &Config) -> Result<(), Error> {
         Ok(_) => Ok(()),
         Err(error) => Err(Error::Unreachable { url: url.address().to_owned(), reason: reason(&error) }),
     }
+}
+
+/// The content of a file behind a URL; `None` if the server answers that it has none. Redirects are followed as far
+/// as they stay on TLS; credentials go to their own host only.
+pub(crate) fn file(url: &str, config: &Config) -> Result<Option<Bytes>, Error> {
+    let parsed = RepositoryUrl::parse(url)?;
+    parsed.fetchable(config.plain_http)?;
+    let shown = || parsed.address().to_owned();
+    if origin_of(url).contains('@') {
+        return Err(Error::Url { url: shown() });
+    }
+    let agent = agent(config.stall_deadline, config.fetch_deadline, &roots());
+    let authorization = Credentials::authorization(&config.credentials, &parsed);
+    let mut address = url.to_owned();
+    for _ in 0..=MAX_REDIRECTS {
+        let mut request = agent.get(&address);
+        if let Some(authorization) = &authorization
+            && origin_of(&address) == origin_of(url)
+        {
+            request = request.header("authorization", authorization);
+        }
+        let mut answer =
+            request.call().map_err(|error| Error::Unreachable { url: shown(), reason: reason(&error) })?;
+        let status = answer.status();
+        if status.is_redirection() {
+            let location = answer.headers().get("location").and_then(|value| value.to_str().ok());
+            let location = location.unwrap_or_default();
+            address = redirected(&address, location, config.plain_http)
+                .map_err(|reason| Error::Fetch { url: shown(), reason })?;
+            continue;
+        }
+        if !status.is_success() {
+            return Ok(None);
+        }
+        let content = answer.body_mut().with_config().limit(config.limits.file).read_to_vec();
+        return content
+            .map(|content| Some(content.into()))
+            .map_err(|error| Error::Fetch { url: shown(), reason: reason(&error) });
+    }
+    Err(Error::Fetch { url: shown(), reason: "it redirects too often".to_owned() })
 }
 
 /// What a failed request says, with its causes.

@@ -265,6 +265,24 @@ impl Repositories {
         remote::within(deadline, url, request).await
     }
 
+    /// The content of a file behind an `http` or `https` URL, as kustomizations name it among their resources; `None`
+    /// if the server answers that it has none.
+    ///
+    /// # Errors
+    /// If the server cannot be asked within the deadline, or the file is larger than a repository's may be.
+    pub async fn file(&self, url: &str) -> Result<Option<bytes::Bytes>, Error> {
+        let config = Arc::clone(&self.0.config);
+        let deadline = config.fetch_deadline;
+        let permit =
+            Arc::clone(&self.0.fetches).acquire_owned().await.expect("the semaphore is never closed");
+        let address = url.to_owned();
+        let request = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            http::file(&address, &config)
+        });
+        remote::within(deadline, url, request).await
+    }
+
     fn place(&self, url: &str) -> Result<Place, Error> {
         let parsed = RepositoryUrl::parse(url)?;
         let mapping = lock(&self.0.mappings).get(parsed.key()).cloned();
