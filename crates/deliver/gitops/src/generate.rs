@@ -4,6 +4,7 @@ mod directory;
 mod environment;
 mod helm_source;
 mod kustomize_source;
+mod outside;
 mod overrides;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use tree::{Read, Recorder, Tree, TreePath};
 use crate::application::{Application, Source};
 use crate::metrics::{Count, Metrics};
 use environment::Environment;
+use outside::Outside;
 
 /// The tool that renders a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +108,8 @@ pub(crate) struct Record {
     charts: bool,
     /// By position of the source whose repository was read.
     reads: Vec<(usize, Vec<(TreePath, Read)>)>,
+    /// What kustomizations took from elsewhere.
+    outside: Vec<outside::Read>,
 }
 
 /// A finished generation.
@@ -156,8 +160,10 @@ pub(crate) async fn generate(
         snapshots.push(snapshot.map_err(|reason| Failure::unread(failed(&request, index, &reason)))?);
     }
     let _permit = renderers.acquire().await.expect("the semaphore is never closed");
+    let outside = Outside::new(repositories.clone(), request.freshness);
     let rendering = tokio::task::spawn_blocking(move || {
-        let rendering = Rendering { request: &request, snapshots: &snapshots, metrics: &metrics };
+        let rendering =
+            Rendering { request: &request, snapshots: &snapshots, metrics: &metrics, outside: &outside };
         rendering.run(earlier)
     });
     rendering.await.unwrap_or_else(|_| {
@@ -199,6 +205,7 @@ struct Rendering<'a> {
     request: &'a Request,
     snapshots: &'a [Snapshot],
     metrics: &'a Metrics,
+    outside: &'a Outside,
 }
 
 impl Rendering<'_> {
@@ -217,11 +224,18 @@ impl Rendering<'_> {
         self.metrics.add(Count::Render);
         let recorders: Vec<_> = self.snapshots.iter().map(|snapshot| Recorder::new(&snapshot.tree)).collect();
         let rendered = self.render(&recorders, &revisions);
+        let reads: Vec<_> = recorders.into_iter().map(Recorder::into_reads).enumerate().collect();
+        let outside = self.outside.take();
+        // A kustomization may have charts among its resources.
+        let inner = || {
+            let chart = |(path, _): &(TreePath, Read)| path.file_name() == "Chart.yaml";
+            outside.contains(&outside::Read::Chart) || reads.iter().any(|(_, reads)| reads.iter().any(chart))
+        };
         // What failed may be a chart that served types would let pass.
-        let charts = rendered.as_ref().map_or(true, |(types, _)| types.contains(&SourceType::Helm));
-        let reads = recorders.into_iter().map(Recorder::into_reads).enumerate().collect();
+        let charts =
+            rendered.as_ref().map_or(true, |(types, _)| types.contains(&SourceType::Helm) || inner());
         let fingerprint = self.request.fingerprint(&revisions, charts);
-        let record = Arc::new(Record { fingerprint, charts, reads });
+        let record = Arc::new(Record { fingerprint, charts, reads, outside });
         match rendered {
             Ok((types, manifests)) => Ok(Generated { revisions, types, manifests: Some(manifests), record }),
             Err(message) => Err(Failure { message, record: Some(record) }),
@@ -246,6 +260,7 @@ impl Rendering<'_> {
                 tree: &recorders[index],
                 revision: &revisions[index],
                 references: &references,
+                outside: self.outside,
             };
             let (kind, rendered) = one.render().map_err(|reason| failed(self.request, index, &reason))?;
             types.push(kind);
@@ -260,6 +275,7 @@ impl Rendering<'_> {
                 let snapshot = self.snapshots.get(*index);
                 snapshot.is_some_and(|snapshot| tree::unchanged(&snapshot.tree, reads).unwrap_or(false))
             })
+            && self.outside.still_holds(&record.outside)
     }
 
     /// The trees that `$ref` value files name.
@@ -291,6 +307,7 @@ struct One<'a> {
     tree: &'a dyn Tree,
     revision: &'a str,
     references: &'a BTreeMap<String, &'a dyn Tree>,
+    outside: &'a Outside,
 }
 
 impl One<'_> {
@@ -304,7 +321,7 @@ impl One<'_> {
         let environment = Environment::new(self.request, &source, self.revision);
         let manifests = match kind {
             SourceType::Helm => helm_source::render(self, &source, &path, &environment)?,
-            SourceType::Kustomize => kustomize_source::render(self.tree, &path, &source, &environment)?,
+            SourceType::Kustomize => kustomize_source::render(self, &source, &path, &environment)?,
             SourceType::Directory => directory::render(self.tree, &path, &source)?,
         };
         Ok((kind, manifests))

@@ -1,12 +1,10 @@
 //! `helmCharts`: charts of the tree, or fetched ones, rendered into the build.
 
-use std::sync::Arc;
-
 use serde_json::Value;
-use tree::{Tree, TreePath};
+use tree::TreePath;
 
 use crate::kustomization::{HelmChart, HelmGlobals};
-use crate::loader::{Loader, shown};
+use crate::loader::Loader;
 use crate::node::Node;
 use crate::remote::ChartReference;
 use crate::resource::{Resource, parse};
@@ -28,7 +26,7 @@ pub(crate) struct Chart {
 enum Place {
     /// In the tree of the kustomization, below the loader's directory or beside it.
     Local(TreePath),
-    Fetched(Arc<dyn Tree>),
+    Fetched(helm::Chart),
 }
 
 impl Chart {
@@ -42,6 +40,12 @@ impl Chart {
         }
         if chart.name.is_empty() {
             return Err(Error::invalid("chart name cannot be empty"));
+        }
+        // Real kustomize hands both to a command line; what it refuses there is refused here.
+        for (field, text) in [("releaseName", &chart.release_name), ("name", &chart.name)] {
+            if text.starts_with('-') {
+                return Err(Error::invalid(format!("{field} must not start with '-', got {text:?}")));
+            }
         }
         if !chart.name_template.is_empty() {
             let name = &chart.name;
@@ -74,10 +78,9 @@ impl Chart {
         let failed = |source| Error::Chart { name: name.clone(), source };
         let place = self.place(loader)?;
         let loaded = match &place {
-            Place::Local(path) => helm::load(loader.tree(), path.as_str()),
-            Place::Fetched(tree) => helm::load(tree.as_ref(), ""),
+            Place::Local(path) => helm::load(loader.tree(), path.as_str()).map_err(failed)?,
+            Place::Fetched(chart) => chart.clone(),
         };
-        let loaded = loaded.map_err(failed)?;
         let options = self.options(loader, &place)?;
         let rendered = helm::render(&loaded, &options).map_err(failed)?;
         let mut found = Vec::new();
@@ -155,14 +158,7 @@ impl Chart {
         let text = match place {
             _ if !own.is_empty() => loader.load_text(own)?,
             Place::Local(_) => loader.load_text(&format!("{}/{}/values.yaml", self.home, self.chart.name))?,
-            Place::Fetched(tree) => {
-                let path = TreePath::root().join("values.yaml").expect("a plain name");
-                let content = tree
-                    .read(&path)
-                    .map_err(|source| Error::Tree { path: path.clone(), source })?
-                    .ok_or_else(|| Error::invalid(format!("'{}' doesn't exist", shown(&path))))?;
-                String::from_utf8_lossy(&content).into_owned()
-            }
+            Place::Fetched(chart) => return Ok(Value::Object(chart.values().clone())),
         };
         values(if own.is_empty() { "values.yaml" } else { own }, &text)
     }

@@ -59,11 +59,11 @@ pub trait Remote: Send + Sync {
     /// If the server cannot be asked.
     fn file(&self, url: &str) -> Result<Option<Bytes>, FetchError>;
 
-    /// A chart as a tree whose root holds `Chart.yaml`.
+    /// A chart of a chart repository or an OCI registry.
     ///
     /// # Errors
     /// If it cannot be fetched.
-    fn chart(&self, chart: &ChartReference) -> Result<Arc<dyn Tree>, FetchError>;
+    fn chart(&self, chart: &ChartReference) -> Result<helm::Chart, FetchError>;
 }
 
 impl Repository {

@@ -191,3 +191,64 @@ async fn checkmate_renders_as_helm_does() {
         assert_eq!(sorted(manifests), sorted(yaml::documents(&expected).unwrap()), "{name}");
     }
 }
+
+#[tokio::test]
+async fn a_kustomization_takes_bases_from_other_repositories_and_notices_their_changes() {
+    const BASE: &str = "https://github.com/org/base";
+    let map = |name: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n");
+    let base =
+        Files::new(&[("config/kustomization.yaml", "resources: [a.yaml]"), ("config/a.yaml", &map("a"))]);
+    let own = Files::new(&[(
+        "app/kustomization.yaml",
+        "namePrefix: own-\nresources: ['github.com/org/base//config?ref=main']\nhelmCharts: [{name: web}]",
+    )]);
+    own.write("app/charts/web/Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n");
+    own.write("app/charts/web/values.yaml", "{}\n");
+    own.write(
+        "app/charts/web/templates/a.yaml",
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: {{ .Release.Name }}}\n",
+    );
+    let repositories = repositories(own.directory.path(), own.cache.path());
+    repositories.map(git::Mapping::new(BASE, base.directory.path())).unwrap();
+    let asked = || request(json!([{"path": "app"}]));
+    let renderers = Semaphore::new(1);
+    let again = async |earlier: Option<&Generated>| {
+        let earlier = earlier
+            .map(|found| Earlier { record: Arc::clone(&found.record), outcome: Ok(found.types.clone()) });
+        generate(&repositories, &renderers, Arc::default(), asked(), earlier).await.unwrap()
+    };
+    let found = |generated: &Generated| -> Vec<String> {
+        let manifests = generated.manifests.as_ref().expect("rendered");
+        manifests.iter().map(|object| object["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let first = again(None).await;
+    assert_eq!(found(&first), ["own-a", "own-release-name"]);
+    assert!(first.record.charts, "a chart among the resources depends on what the cluster serves");
+    assert!(again(Some(&first)).await.manifests.is_none(), "nothing changed");
+    base.write("config/a.yaml", &map("b"));
+    let limit = std::time::Duration::from_secs(10);
+    test_kit::eventually_async("the change is seen", limit, || async {
+        let next = again(Some(&first)).await;
+        if next.manifests.is_none() {
+            return Err("still holds");
+        }
+        assert_eq!(found(&next), ["own-b", "own-release-name"]);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_kustomizations_may_not_fetch_is_refused() {
+    for (resource, wanted) in [
+        ("file:///etc//", "a local path that was not given on the command line is not supported"),
+        ("git@github.com:org/repo.git//a", "fetching over ssh is not supported"),
+        ("http://example.org/a.yaml", "plain http is refused"),
+    ] {
+        let file = format!("resources: ['{resource}']");
+        let files = Files::new(&[("app/kustomization.yaml", &file)]);
+        let repositories = repositories(files.directory.path(), files.cache.path());
+        let message = run(&repositories, request(json!([{"path": "app"}]))).await.unwrap_err();
+        assert!(message.contains(wanted), "{resource}: {message}");
+    }
+}

@@ -2,5 +2,6 @@
 
 mod cases;
 mod disk;
+mod outside;
 mod repositories;
 mod safety;

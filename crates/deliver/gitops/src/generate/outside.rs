@@ -1,0 +1,119 @@
+//! What kustomizations take from outside their repository: remote bases, files behind URLs, charts.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use git::{Freshness, Repositories};
+use kustomize::{ChartReference, FetchError, Remote, Repository};
+use sha2::{Digest, Sha256};
+use tree::Tree;
+
+/// Fetches for one rendering and remembers what it fetched. Its methods wait; they are called on the rendering's own
+/// thread, where that is allowed.
+pub(super) struct Outside {
+    repositories: Repositories,
+    freshness: Freshness,
+    runtime: tokio::runtime::Handle,
+    reads: Mutex<Vec<Read>>,
+}
+
+/// Something that was fetched, by which a rendering still holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Read {
+    Repository {
+        url: String,
+        reference: String,
+        revision: String,
+    },
+    File {
+        url: String,
+        digest: Option<[u8; 32]>,
+    },
+    Chart,
+    /// Fetching failed, so that the next try may give something else.
+    Failed,
+}
+
+impl Outside {
+    pub(super) fn new(repositories: Repositories, freshness: Freshness) -> Self {
+        let runtime = tokio::runtime::Handle::current();
+        Self { repositories, freshness, runtime, reads: Mutex::default() }
+    }
+
+    /// What was fetched since the last call.
+    pub(super) fn take(&self) -> Vec<Read> {
+        std::mem::take(&mut *self.reads.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note(&self, read: Read) {
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner).push(read);
+    }
+
+    /// Whether everything is as it was. A file is asked for again only when the latest is wanted.
+    pub(super) fn still_holds(&self, reads: &[Read]) -> bool {
+        reads.iter().all(|read| match read {
+            Read::Repository { url, reference, revision } => {
+                let opened = self.runtime.block_on(self.repositories.open(url, reference, self.freshness));
+                opened.is_ok_and(|snapshot| snapshot.revision == *revision)
+            }
+            Read::File { .. } if self.freshness == Freshness::Recent => true,
+            Read::File { url, digest } => {
+                let found = self.runtime.block_on(self.repositories.file(url));
+                found.is_ok_and(|content| content.map(|content| Sha256::digest(content).into()) == *digest)
+            }
+            Read::Chart => true,
+            Read::Failed => false,
+        })
+    }
+
+    fn failed(&self, error: impl Into<FetchError>) -> FetchError {
+        self.note(Read::Failed);
+        error.into()
+    }
+}
+
+impl Remote for Outside {
+    fn repository(&self, repository: &Repository) -> Result<Arc<dyn Tree>, FetchError> {
+        let Repository { url, reference, timeout, .. } = repository;
+        let open = self.repositories.open(url, reference, self.freshness);
+        let opened = self.runtime.block_on(async { tokio::time::timeout(*timeout, open).await });
+        let snapshot = match opened {
+            Ok(Ok(snapshot)) => snapshot,
+            Ok(Err(error)) => return Err(self.failed(error)),
+            Err(_elapsed) => {
+                return Err(self.failed(format!("no result within {} s", timeout.as_secs())));
+            }
+        };
+        let (url, reference, revision) = (url.clone(), reference.clone(), snapshot.revision.clone());
+        self.note(Read::Repository { url, reference, revision });
+        Ok(snapshot.tree)
+    }
+
+    fn file(&self, url: &str) -> Result<Option<bytes::Bytes>, FetchError> {
+        let found = self.runtime.block_on(self.repositories.file(url));
+        let content = found.map_err(|error| self.failed(error))?;
+        let digest = content.as_ref().map(|content| Sha256::digest(content).into());
+        self.note(Read::File { url: url.to_owned(), digest });
+        Ok(content)
+    }
+
+    /// From the local place that answers the chart repository: a directory or archive of the chart's name in it.
+    fn chart(&self, chart: &ChartReference) -> Result<helm::Chart, FetchError> {
+        let ChartReference { repository, name, .. } = chart;
+        if self.repositories.mapping(repository).is_none() {
+            return Err(self.failed(format!(
+                "fetching charts from a repository is not supported yet; answer it from a local place \
+                 (--source {repository}=PATH)"
+            )));
+        }
+        let open = self.repositories.open(repository, "HEAD", self.freshness);
+        let snapshot = self.runtime.block_on(open).map_err(|error| self.failed(error))?;
+        let loaded = helm::load(&snapshot.tree, name).map_err(|error| self.failed(error))?;
+        self.note(Read::Repository {
+            url: repository.clone(),
+            reference: "HEAD".to_owned(),
+            revision: snapshot.revision,
+        });
+        self.note(Read::Chart);
+        Ok(loaded)
+    }
+}
