@@ -82,6 +82,21 @@ pub(crate) struct Config {
     pub(crate) replicas: Vec<FieldSpec>,
 }
 
+/// What kustomize calls the fields of [`Config::specs_mut`].
+const NAMES: [&str; 11] = [
+    "NamePrefix",
+    "NameSuffix",
+    "NameSpace",
+    "CommonLabels",
+    "Labels",
+    "TemplateLabels",
+    "VolumeClaimTemplateLabels",
+    "CommonAnnotations",
+    "VarReference",
+    "Images",
+    "Replicas",
+];
+
 impl Config {
     /// Reads a file of `configurations`.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
@@ -118,8 +133,11 @@ impl Config {
     /// # Errors
     /// If the two disagree on whether a field is created.
     pub(crate) fn merge(&mut self, mut other: Self) -> Result<(), Error> {
-        for (specs, more) in self.specs_mut().into_iter().zip(other.specs_mut()) {
-            fieldspec::merge_all(specs, more)?;
+        for (name, (specs, more)) in
+            NAMES.into_iter().zip(self.specs_mut().into_iter().zip(other.specs_mut()))
+        {
+            fieldspec::merge_all(specs, more)
+                .map_err(|error| error.within(format!("failed to merge {name} fieldSpec")))?;
         }
         for more in other.name_reference {
             match self.name_reference.iter_mut().find(|known| known.gvk == more.gvk) {

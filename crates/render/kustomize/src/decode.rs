@@ -43,17 +43,18 @@ impl de::Error for Failure {
     }
 }
 
-/// Where in the structs a value stands: the outermost struct and the fields below it.
+/// Where a value stands: the innermost struct, and the fields that lead to it from the outermost. Keys of maps are
+/// not counted.
 #[derive(Debug, Clone, Default)]
 struct Place {
-    root: &'static str,
+    inner: &'static str,
     path: String,
 }
 
 impl Place {
     fn below(&self, field: &str) -> Self {
         let path = if self.path.is_empty() { field.to_owned() } else { format!("{}.{field}", self.path) };
-        Self { root: self.root, path }
+        Self { inner: self.inner, path }
     }
 }
 
@@ -76,8 +77,10 @@ impl<'v> Go<'v> {
         if self.at.path.is_empty() {
             return Failure(format!("json: cannot unmarshal {found} into Go value of type {wanted}"));
         }
-        let Place { root, path } = &self.at;
-        Failure(format!("json: cannot unmarshal {found} into Go struct field {root}.{path} of type {wanted}"))
+        let Place { inner, path } = &self.at;
+        Failure(format!(
+            "json: cannot unmarshal {found} into Go struct field {inner}.{path} of type {wanted}"
+        ))
     }
 
     /// The string this is or, where Go's YAML library knows that a string is wanted, what it is written as.
@@ -155,7 +158,7 @@ impl<'de> Deserializer<'de> for Go<'_> {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
         let fields = self.fields("map[string]string")?;
         let fields = fields.into_iter().flatten().map(|(name, value)| (name.clone(), value)).collect();
-        visitor.visit_map(Entries::new(fields, self.mode, self.at))
+        visitor.visit_map(Entries { keyed: true, ..Entries::new(fields, self.mode, self.at) })
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -165,7 +168,6 @@ impl<'de> Deserializer<'de> for Go<'_> {
         visitor: V,
     ) -> Result<V::Value, Failure> {
         let present = self.fields(&format!("types.{name}"))?;
-        let root = if self.at.root.is_empty() { name } else { self.at.root };
         let mut fields: BTreeMap<String, &Value> = BTreeMap::new();
         for (field, value) in present.into_iter().flatten() {
             let exact = known.iter().find(|known| *known == field);
@@ -179,7 +181,7 @@ impl<'de> Deserializer<'de> for Go<'_> {
                 _ => {}
             }
         }
-        visitor.visit_map(Entries::new(fields, self.mode, Place { root, path: self.at.path }))
+        visitor.visit_map(Entries::new(fields, self.mode, Place { inner: name, path: self.at.path }))
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -229,11 +231,13 @@ struct Entries<'v> {
     mode: Mode,
     at: Place,
     next: Option<(String, &'v Value)>,
+    /// Whether these are the entries of a map and not the fields of a struct.
+    keyed: bool,
 }
 
 impl<'v> Entries<'v> {
     fn new(fields: BTreeMap<String, &'v Value>, mode: Mode, at: Place) -> Self {
-        Self { fields: fields.into_iter(), mode, at, next: None }
+        Self { fields: fields.into_iter(), mode, at, next: None, keyed: false }
     }
 }
 
@@ -250,7 +254,8 @@ impl<'de> MapAccess<'de> for Entries<'_> {
 
     fn next_value_seed<V: de::DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Failure> {
         let (name, value) = self.next.take().expect("a value is asked for after its key");
-        seed.deserialize(Go { value, mode: self.mode, at: self.at.below(&name) })
+        let at = if self.keyed { self.at.clone() } else { self.at.below(&name) };
+        seed.deserialize(Go { value, mode: self.mode, at })
     }
 }
 
@@ -294,7 +299,7 @@ mod tests {
         check(
             json!({"inner": [{"namePrefix": 1}]}),
             Mode::Strict,
-            "json: cannot unmarshal number into Go struct field Outer.inner.namePrefix of type string",
+            "json: cannot unmarshal number into Go struct field Inner.inner.namePrefix of type string",
         );
         check(
             json!({"count": "a"}),

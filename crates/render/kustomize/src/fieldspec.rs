@@ -44,9 +44,7 @@ impl FieldSpec {
 /// Adds a spec unless one that says the same is there.
 pub(crate) fn merge_one(specs: &mut Vec<FieldSpec>, new: FieldSpec) -> Result<(), Error> {
     match specs.iter().find(|old| old.gvk.is_selected(&new.gvk) && old.path == new.path) {
-        Some(old) if old.create != new.create => {
-            Err(Error::invalid(format!("conflicting fieldspecs for {}", new.path)))
-        }
+        Some(old) if old.create != new.create => Err(Error::invalid("conflicting fieldspecs")),
         Some(_) => Ok(()),
         None => {
             specs.push(new);

@@ -211,6 +211,10 @@ fn base64_lines(content: &[u8]) -> String {
 pub(crate) fn merge_data(new: &mut Resource, old: &Resource) -> Result<(), Error> {
     for field in ["data", "binaryData"] {
         let mut data = old.data(field);
+        if field == "data" && old.api_version() == "v1" && old.kind() == "Secret" {
+            let texts = old.data("stringData");
+            data.extend(texts.into_iter().map(|(name, text)| (name, base64_lines(text.as_bytes()))));
+        }
         data.extend(new.data(field));
         let fields = new.node.expect_map()?;
         fields.remove(field);

@@ -275,6 +275,25 @@ pub(crate) struct HelmChart {
     _debug: bool,
 }
 
+impl HelmChart {
+    /// What identifies it, as errors show its configuration.
+    pub(crate) fn configuration(&self) -> String {
+        let parts = [
+            ("name", &self.name),
+            ("namespace", &self.namespace),
+            ("releaseName", &self.release_name),
+            ("repo", &self.repo),
+            ("valuesFile", &self.values_file),
+            ("valuesMerge", &self.values_merge),
+            ("version", &self.version),
+        ];
+        let said = parts.into_iter().filter(|(_, text)| !text.is_empty());
+        yaml::to_string(&Value::Object(
+            said.map(|(name, text)| (name.to_owned(), text.as_str().into())).collect(),
+        ))
+    }
+}
+
 /// An entry of the deprecated `helmChartInflationGenerator`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]

@@ -68,13 +68,8 @@ impl Walker<'_> {
         if let (Some(left), Some(right)) = (left, right)
             && left != right
         {
-            let contents = patch.as_deref().and_then(|patch| patch.to_value().ok()).unwrap_or_default();
-            return Err(Error::invalid(format!(
-                "wrong node kind: expected {} but got {}: node contents:\n{}",
-                left.name(),
-                right.name(),
-                yaml::to_string(&contents)
-            )));
+            let other = patch.as_deref().map(|patch| patch.wrong_kind(left));
+            return Err(other.unwrap_or_else(|| Error::invalid(format!("wrong node kind: {}", right.name()))));
         }
         match left.or(right) {
             None | Some(Kind::Map) => self.map(target, patch, at, sides),

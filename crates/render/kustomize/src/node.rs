@@ -133,6 +133,17 @@ impl Node {
         }
     }
 
+    /// The error about something that should be of another kind.
+    pub(crate) fn wrong_kind(&self, wanted: Kind) -> Error {
+        let contents = self.to_value().unwrap_or_default();
+        Error::invalid(format!(
+            "wrong node kind: expected {} but got {}: node contents:\n{}",
+            wanted.name(),
+            self.kind().name(),
+            yaml::to_string(&contents)
+        ))
+    }
+
     /// The text of a scalar; empty for maps and lists.
     pub(crate) fn text(&self) -> &str {
         match self {

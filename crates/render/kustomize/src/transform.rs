@@ -156,7 +156,7 @@ fn trouble(error: Error, kind: &str, field: &str, value: &[String]) -> Error {
 }
 
 /// Names the transformer whose configuration, shown as YAML, does not work.
-fn troubled(error: Error, kind: &str, configuration: &str) -> Error {
+pub(crate) fn troubled(error: Error, kind: &str, configuration: &str) -> Error {
     error.within(format!("trouble configuring builtin {kind} with config: `\n{configuration}`"))
 }
 

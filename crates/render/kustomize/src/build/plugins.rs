@@ -7,7 +7,7 @@ use crate::origin::Origin;
 use crate::plugin::{self, Generate};
 use crate::resource::{self, Resource};
 use crate::resources::Resources;
-use crate::transform::Step;
+use crate::transform::{self, Step};
 use crate::{Error, generate};
 
 /// The label a validator may leave on what it has seen.
@@ -30,11 +30,10 @@ impl Builder {
             generators.push((Generate::Map(kind, generator), builtin(name)));
         }
         for chart in &target.file.helm_charts {
-            let chart =
-                Chart::new(with_namespace(chart, target), target.file.helm_globals.as_ref(), &target.loader)
-                    .map_err(|error| {
-                        error.within("trouble configuring builtin HelmChartInflationGenerator")
-                    })?;
+            let chart = with_namespace(chart, target);
+            let configuration = chart.configuration();
+            let chart = Chart::new(chart, target.file.helm_globals.as_ref(), &target.loader)
+                .map_err(|error| transform::troubled(error, "HelmChartInflationGenerator", &configuration))?;
             generators.push((Generate::Chart(Box::new(chart)), builtin("HelmChartInflationGenerator")));
         }
         let configured = self

@@ -290,7 +290,7 @@ fn visit(
     set: &mut dyn FnMut(&mut Node) -> Result<(), Error>,
 ) -> Result<usize, Error> {
     let [part, rest @ ..] = path else { return set(node).map(|()| 1) };
-    let wrong = || Error::invalid(format!("wrong node kind at {part:?}"));
+    let wrong = |node: &Node, wanted: Kind| node.wrong_kind(wanted);
     // What a missing step is created as depends on the one after it.
     let kind = create.map(|kind| match rest.first() {
         None => kind,
@@ -300,7 +300,7 @@ fn visit(
         Some(_) => Kind::Map,
     });
     if let Ok(index) = part.parse::<usize>() {
-        let Node::List(items) = node else { return Err(wrong()) };
+        let Node::List(items) = node else { return Err(wrong(node, Kind::List)) };
         if index == items.len()
             && let Some(kind) = kind
         {
@@ -316,13 +316,16 @@ fn visit(
         return visit_matching(node, (field, pattern), rest, create, set);
     }
     if part == "*" {
-        let Node::List(items) = node else { return Err(wrong()) };
+        let Node::List(items) = node else { return Err(wrong(node, Kind::List)) };
         return items.iter_mut().try_fold(0, |count, item| Ok(count + visit(item, rest, create, set)?));
     }
     if node.is_null() && create.is_none() {
         return Ok(0);
     }
-    let Ok(fields) = node.expect_map() else { return Err(wrong()) };
+    if !node.is_null() && node.fields().is_none() {
+        return Err(wrong(node, Kind::Map));
+    }
+    let fields = node.expect_map()?;
     match (fields.get_mut(part), kind) {
         (Some(field), _) => visit(field, rest, create, set),
         (None, Some(kind)) => {
@@ -341,11 +344,10 @@ fn visit_matching(
     create: Option<Kind>,
     set: &mut dyn FnMut(&mut Node) -> Result<(), Error>,
 ) -> Result<usize, Error> {
-    let Node::List(items) = node else {
-        return Err(Error::invalid(format!(
-            "wrong node kind: [{field}={pattern}] of something that is no list"
-        )));
-    };
+    if node.kind() != Kind::List {
+        return Err(node.wrong_kind(Kind::List));
+    }
+    let Node::List(items) = node else { return Ok(0) };
     let expression = Regex::new(pattern)
         .map_err(|_error| Error::invalid(format!("{pattern:?} is not a regular expression")))?;
     let fits = |node: Option<&Node>| match node {
