@@ -51,11 +51,18 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
 pub(crate) fn soak(root: &Path, count: u64, seed: u64) -> Result<()> {
     let mut reference = Reference::start(root)?;
     let (mut wrong, mut built) = (0_u64, 0_u64);
+    let mut refusals: BTreeMap<String, u64> = BTreeMap::new();
     for number in seed..seed + count {
         let case = overlays::generate(number);
         let theirs = reference.build(&case)?;
         let ours = build(&case);
-        built += u64::from(matches!(theirs, Answer::Output(_)));
+        match &theirs {
+            Answer::Output(_) => built += 1,
+            Answer::Error(text) => {
+                let reason: String = text.rsplit(": ").next().unwrap_or_default().chars().take(60).collect();
+                *refusals.entry(reason).or_default() += 1;
+            }
+        }
         if same(&ours, &theirs) == Sameness::Different {
             wrong += 1;
             println!("== seed {number}");
@@ -75,6 +82,11 @@ pub(crate) fn soak(root: &Path, count: u64, seed: u64) -> Result<()> {
         "{count} kustomizations from seed {seed}: {built} built by both, {} refused by both, {wrong} differ",
         count - built - wrong.min(count - built)
     );
+    let mut refusals: Vec<_> = refusals.into_iter().map(|(reason, count)| (count, reason)).collect();
+    refusals.sort_by(|a, b| b.cmp(a));
+    for (count, reason) in refusals.iter().take(10) {
+        println!("{count:>7} refused: {reason}");
+    }
     if wrong > 0 {
         bail!("{wrong} of {count} kustomizations differ");
     }

@@ -233,6 +233,7 @@ fn replaced(patch: Option<&mut Node>) -> Merged {
 fn put(fields: &mut crate::node::Fields, name: String, mut node: Node) {
     if let (Node::Scalar(new), Some(Node::Scalar(old))) = (&mut node, fields.get(&name)) {
         new.style = old.style;
+        new.shared = old.shared;
     }
     fields.insert(name, node);
 }

@@ -24,6 +24,9 @@ pub(crate) struct Scalar {
     pub(crate) text: String,
     pub(crate) tag: Tag,
     pub(crate) style: Style,
+    /// Scalars of one object with the same number are one: written by one label transformer into several fields, they
+    /// stay a single node in real kustomize, so that whoever changes one changes all.
+    pub(crate) shared: Option<u32>,
 }
 
 /// The type a scalar has. [`Tag::Empty`] is decided by the text when the object is written.
@@ -74,6 +77,11 @@ impl Scalar {
         }
     }
 
+    /// Takes the content of another scalar; what it is shared with stays.
+    pub(crate) fn write(&mut self, content: Self) {
+        *self = Self { shared: self.shared, ..content };
+    }
+
     /// Whether kustomize takes it for a string before its type is settled.
     pub(crate) fn is_string(&self) -> bool {
         matches!(self.tag, Tag::Str | Tag::Empty)
@@ -94,11 +102,11 @@ impl Scalar {
 
 impl Node {
     pub(crate) fn string(text: impl Into<String>) -> Self {
-        Self::Scalar(Scalar { text: text.into(), tag: Tag::Str, style: Style::Plain })
+        Self::Scalar(Scalar { text: text.into(), tag: Tag::Str, style: Style::Plain, shared: None })
     }
 
     pub(crate) fn typed(text: impl Into<String>, tag: Tag) -> Self {
-        Self::Scalar(Scalar { text: text.into(), tag, style: Style::Plain })
+        Self::Scalar(Scalar { text: text.into(), tag, style: Style::Plain, shared: None })
     }
 
     pub(crate) fn map() -> Self {
@@ -130,6 +138,21 @@ impl Node {
             Self::Scalar(scalar) => scalar.tag == Tag::Null,
             Self::Map(fields) => fields.is_empty(),
             Self::List(items) => items.is_empty(),
+        }
+    }
+
+    /// A copy of its own, which nothing else writes to.
+    pub(crate) fn unshared(mut self) -> Self {
+        self.each_scalar(&mut |scalar| scalar.shared = None);
+        self
+    }
+
+    /// Calls `visit` with every scalar below.
+    pub(crate) fn each_scalar(&mut self, visit: &mut dyn FnMut(&mut Scalar)) {
+        match self {
+            Self::Scalar(scalar) => visit(scalar),
+            Self::Map(fields) => fields.values_mut().for_each(|value| value.each_scalar(visit)),
+            Self::List(items) => items.iter_mut().for_each(|item| item.each_scalar(visit)),
         }
     }
 
@@ -177,7 +200,7 @@ impl Node {
     pub(crate) fn set_text(&mut self, text: impl Into<String>, tag: Tag) -> Result<(), Error> {
         match self {
             Self::Scalar(scalar) => {
-                *scalar = Scalar { text: text.into(), tag, style: scalar.style };
+                scalar.write(Scalar { text: text.into(), tag, style: scalar.style, shared: None });
                 Ok(())
             }
             Self::Map(_) | Self::List(_) => Err(Error::invalid("wrong node kind: expected a scalar")),
@@ -191,13 +214,18 @@ impl Node {
     pub(crate) fn set_field_text(&mut self, name: &str, text: &str) -> Result<(), Error> {
         let fields = self.expect_map()?;
         if let Some(Self::Scalar(scalar)) = fields.get_mut(name) {
-            *scalar = Scalar { text: text.to_owned(), tag: Tag::Empty, style: scalar.style };
+            scalar.write(Scalar {
+                text: text.to_owned(),
+                tag: Tag::Empty,
+                style: scalar.style,
+                shared: None,
+            });
         } else {
             let quoted = yaml::from_str(text).is_ok_and(|value| !value.is_string() && !text.is_empty());
             let style = if quoted { Style::Quoted } else { Style::Plain };
             fields.insert(
                 name.to_owned(),
-                Self::Scalar(Scalar { text: text.to_owned(), tag: Tag::Empty, style }),
+                Self::Scalar(Scalar { text: text.to_owned(), tag: Tag::Empty, style, shared: None }),
             );
         }
         Ok(())
@@ -257,7 +285,7 @@ impl From<&Value> for Node {
             Value::String(text) => {
                 let plain = yaml::to_string(value).strip_suffix('\n') == Some(text);
                 let style = if plain { Style::Plain } else { Style::Quoted };
-                Self::Scalar(Scalar { text: text.clone(), tag: Tag::Str, style })
+                Self::Scalar(Scalar { text: text.clone(), tag: Tag::Str, style, shared: None })
             }
             Value::Array(items) => Self::List(items.iter().map(Self::from).collect()),
             Value::Object(fields) => {

@@ -139,7 +139,7 @@ fn scalar(mut text: String, tag: Option<&str>, plain: bool) -> Result<Node, Stri
     // A type that is written out holds whatever the quotes.
     let typed = !matches!(tag, Tag::Str | Tag::Empty);
     let style = if plain || typed { Style::Plain } else { Style::Quoted };
-    Ok(Node::Scalar(Scalar { text, tag, style }))
+    Ok(Node::Scalar(Scalar { text, tag, style, shared: None }))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use objects::selector::LabelSelector;
 use serde_json::{Map, Value};
 
 use crate::id::{Gvk, Id};
-use crate::node::Node;
+use crate::node::{Node, Scalar, Style, Tag};
 use crate::origin::{self, ORIGIN, Origin, TRANSFORMATIONS};
 use crate::schema::Schema;
 use crate::{Error, read};
@@ -85,6 +85,8 @@ pub(crate) struct Resource {
     pub(crate) node: Node,
     /// The variables that read a field of this object.
     pub(crate) variables: Vec<String>,
+    /// What every shared scalar last held, by its number.
+    shared: Vec<Scalar>,
 }
 
 /// The objects of a file: its documents, with lists taken apart.
@@ -105,7 +107,7 @@ pub(crate) fn parse(origin: &str, text: &str) -> Result<Vec<Resource>, Error> {
         if node.fields().is_none() {
             return Err(Error::invalid("missing Resource metadata"));
         }
-        let resource = Resource { node, variables: Vec::new() };
+        let resource = Resource::new(node);
         let kind = resource.kind().to_owned();
         let problem = if kind.is_empty() {
             "missing kind in object"
@@ -133,7 +135,7 @@ pub(crate) fn parse(origin: &str, text: &str) -> Result<Vec<Resource>, Error> {
 
 impl Resource {
     pub(crate) fn new(node: Node) -> Self {
-        Self { node, variables: Vec::new() }
+        Self { node, variables: Vec::new(), shared: Vec::new() }
     }
 
     pub(crate) fn kind(&self) -> &str {
@@ -403,6 +405,38 @@ impl Resource {
         let labels = metadata.and_then(Node::fields_mut).and_then(|metadata| metadata.get_mut("labels"));
         if let Some(labels) = labels.and_then(Node::fields_mut) {
             labels.remove(name);
+        }
+    }
+
+    /// A text that several fields of this object will share.
+    pub(crate) fn share(&mut self, text: &str) -> Node {
+        let number = u32::try_from(self.shared.len()).ok();
+        let scalar = Scalar { text: text.to_owned(), tag: Tag::Str, style: Style::Plain, shared: number };
+        self.shared.push(scalar.clone());
+        Node::Scalar(scalar)
+    }
+
+    /// Gives all fields that share a scalar what was written to one of them.
+    pub(crate) fn settle(&mut self) {
+        if self.shared.is_empty() {
+            return;
+        }
+        let before = self.shared.clone();
+        let known = &mut self.shared;
+        let mut changed = false;
+        self.node.each_scalar(&mut |scalar| {
+            let Some(number) = scalar.shared.map(|number| number as usize) else { return };
+            if before.get(number).is_some_and(|last| scalar.text != last.text || scalar.tag != last.tag) {
+                known[number] = scalar.clone();
+                changed = true;
+            }
+        });
+        if changed {
+            self.node.each_scalar(&mut |scalar| {
+                if let Some(last) = scalar.shared.and_then(|number| known.get(number as usize)) {
+                    *scalar = last.clone();
+                }
+            });
         }
     }
 

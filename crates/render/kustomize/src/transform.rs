@@ -85,6 +85,7 @@ impl Transformer {
 pub(crate) fn run(resources: &mut Resources, steps: &[Step], schema: &Schema) -> Result<(), Error> {
     for Step { transformer, origin } in steps {
         transformer.run(resources, schema)?;
+        resources.list.iter_mut().for_each(crate::resource::Resource::settle);
         if let Some(origin) = origin {
             resources.list.iter_mut().try_for_each(|resource| resource.add_transformation(origin))?;
         }
@@ -198,12 +199,26 @@ pub(crate) fn add_texts(resources: &mut Resources, texts: &Texts, specs: &[Field
         return Ok(());
     }
     for resource in &mut resources.list {
-        for spec in specs {
-            fieldspec::apply(resource, spec, Some(Kind::Map), &mut |node| {
-                let fields = node.expect_map()?;
-                fields.extend(texts.iter().map(|(name, text)| (name.clone(), Node::string(text.as_str()))));
-                Ok(())
-            })?;
+        for (name, text) in texts {
+            let shared = resource.share(text);
+            for spec in specs {
+                fieldspec::apply(resource, spec, Some(Kind::Map), &mut |node| {
+                    write_text(node, name, &shared)
+                })?;
+                resource.settle();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes into a field that is there, or makes one of what is shared.
+fn write_text(node: &mut Node, name: &str, shared: &Node) -> Result<(), Error> {
+    match (node.expect_map()?.get_mut(name), shared) {
+        (Some(Node::Scalar(field)), Node::Scalar(shared)) => field.write(shared.clone()),
+        (Some(field), _) => field.clone_from(shared),
+        (None, _) => {
+            node.expect_map()?.insert(name.to_owned(), shared.clone());
         }
     }
     Ok(())

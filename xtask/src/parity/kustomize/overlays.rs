@@ -52,7 +52,7 @@ const SCALARS: [&str; 22] = [
     "'on'",
     "a#b",
     "\"tab\\t\"",
-    "-",
+    "\"-\"",
     "=",
     ".5",
     "1_000",
@@ -92,7 +92,9 @@ pub(super) fn generate(seed: u64) -> Case {
 fn base(random: &mut Random, files: &mut BTreeMap<String, String>) {
     let mut objects = String::new();
     for name in NAMES.iter().take(1 + random.below(4)) {
-        let (version, kind) = KINDS[random.below(KINDS.len())];
+        // `replicas` names this one, and only some kinds have them.
+        let kinds = if *name == "web" { 2 } else { KINDS.len() };
+        let (version, kind) = KINDS[random.below(kinds)];
         let _ = write!(objects, "---\n{}", workload(random, version, kind, name));
         if random.once(2) {
             let _ = write!(
@@ -118,10 +120,10 @@ fn base(random: &mut Random, files: &mut BTreeMap<String, String>) {
         );
     }
     files.insert("base/objects.yaml".to_owned(), objects);
-    let mut text = "resources:\n- objects.yaml\n".to_owned();
-    if random.once(2) {
-        text.push_str("configMapGenerator:\n- name: generated\n  literals:\n  - a=1\n  - b=\"two words\"\n");
-    }
+    let mut text =
+        "resources:\n- objects.yaml\nconfigMapGenerator:\n- name: generated\n  literals:\n  - a=1\n  - \
+                    b=\"two words\"\n"
+            .to_owned();
     if random.once(4) {
         text.push_str("namePrefix: base-\n");
     }
@@ -193,7 +195,7 @@ fn overlay(random: &mut Random, files: &mut BTreeMap<String, String>, directory:
         (4, "labels:\n- pairs:\n    tier: front\n  includeTemplates: true\n"),
         (
             5,
-            "labels:\n- pairs:\n    tier: back\n  includeSelectors: true\n- pairs:\n    x: y\n  fields:\n  - path: spec/extra\n    create: true\n    kind: Widget\n",
+            "labels:\n- pairs:\n    tier: back\n  includeSelectors: true\n- pairs:\n    x: why\n  fields:\n  - path: spec/extra\n    create: true\n    kind: Widget\n",
         ),
         (4, "commonAnnotations:\n  note: \"true\"\n"),
         (

@@ -221,7 +221,7 @@ fn set_value(node: &mut Node, value: &Node, options: Option<&FieldOptions>) -> R
     }
     match node {
         Node::Scalar(scalar) => value.text().clone_into(&mut scalar.text),
-        other => *other = value,
+        other => *other = value.unshared(),
     }
     Ok(())
 }

@@ -136,7 +136,7 @@ fn expand_in(node: &mut Node, values: &BTreeMap<&str, Node>) -> Result<(), Error
     match node {
         Node::Scalar(scalar) => {
             if scalar.is_string() {
-                *scalar = expand(&scalar.text, values);
+                scalar.write(expand(&scalar.text, values));
             }
         }
         Node::Map(fields) => {
@@ -144,14 +144,14 @@ fn expand_in(node: &mut Node, values: &BTreeMap<&str, Node>) -> Result<(), Error
                 if let Node::Scalar(scalar) = value
                     && scalar.is_string()
                 {
-                    *scalar = expand(&scalar.text, values);
+                    scalar.write(expand(&scalar.text, values));
                 }
             }
         }
         Node::List(items) => {
             for item in items {
                 match item {
-                    Node::Scalar(scalar) if scalar.is_string() => *scalar = expand(&scalar.text, values),
+                    Node::Scalar(scalar) if scalar.is_string() => scalar.write(expand(&scalar.text, values)),
                     _ => return Err(Error::invalid("invalid value type expect a string")),
                 }
             }
@@ -189,7 +189,7 @@ fn expand(text: &str, values: &BTreeMap<&str, Node>) -> Scalar {
         rest = after.get(after.chars().next().map_or(0, char::len_utf8)..).unwrap_or_default();
     }
     output.push_str(rest);
-    Scalar { text: output, tag: Tag::Str, style: Style::Plain }
+    Scalar { text: output, tag: Tag::Str, style: Style::Plain, shared: None }
 }
 
 fn typed(value: &Scalar) -> Scalar {
@@ -197,7 +197,7 @@ fn typed(value: &Scalar) -> Scalar {
         Tag::Int | Tag::Float | Tag::Bool => value.tag,
         Tag::Empty | Tag::Str | Tag::Null | Tag::Timestamp => Tag::Str,
     };
-    Scalar { text: value.text.clone(), tag, style: Style::Plain }
+    Scalar { text: value.text.clone(), tag, style: Style::Plain, shared: None }
 }
 
 #[cfg(test)]
