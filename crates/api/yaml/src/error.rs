@@ -10,11 +10,29 @@ pub struct Error {
     message: String,
     line: usize,
     column: usize,
+    /// Where what could not be read begins, and what the trouble is, if a parser says so.
+    context: Option<(usize, String)>,
 }
 
 impl Error {
     pub(crate) fn new(message: impl Into<String>, line: usize, column: usize) -> Self {
-        Self { message: message.into(), line, column }
+        Self { message: message.into(), line, column, context: None }
+    }
+
+    /// With the line, counted from zero, on which the mapping or sequence begins that `problem` is in.
+    pub(crate) fn begun(mut self, line: usize, problem: &str) -> Self {
+        self.context = Some((line, problem.to_owned()));
+        self
+    }
+
+    /// The text of the library's third version, with which kustomize reads: it names the line on which a broken
+    /// mapping or sequence begins, not the one where the trouble shows.
+    #[must_use]
+    pub fn v3_message(&self) -> String {
+        match &self.context {
+            Some((line, problem)) if *line > 0 => format!("yaml: line {line}: {problem}"),
+            _ => self.message.clone(),
+        }
     }
 
     /// The line of the trouble, counted from one.

@@ -264,7 +264,7 @@ impl<'a> Parser<'a> {
                     });
                 }
                 Kind::BlockEnd => break,
-                _ => return Err(problem("did not find expected '-' indicator", token.start)),
+                _ => return Err(begun(start, "did not find expected '-' indicator", token.start)),
             }
         }
         self.scanner.next()?;
@@ -305,7 +305,7 @@ impl<'a> Parser<'a> {
                     entries.push((key, self.block_mapping_value()?));
                 }
                 Kind::BlockEnd => break,
-                _ => return Err(problem("did not find expected key", token.start)),
+                _ => return Err(begun(start, "did not find expected key", token.start)),
             }
         }
         self.scanner.next()?;
@@ -343,7 +343,7 @@ impl<'a> Parser<'a> {
             if !std::mem::replace(&mut first, false) {
                 let token = self.scanner.peek()?;
                 if token.kind != Kind::FlowEntry {
-                    return Err(problem("did not find expected ',' or ']'", token.start));
+                    return Err(begun(start, "did not find expected ',' or ']'", token.start));
                 }
                 self.scanner.next()?;
             }
@@ -403,7 +403,7 @@ impl<'a> Parser<'a> {
             if !std::mem::replace(&mut first, false) {
                 let token = self.scanner.peek()?;
                 if token.kind != Kind::FlowEntry {
-                    return Err(problem("did not find expected ',' or '}'", token.start));
+                    return Err(begun(start, "did not find expected ',' or '}'", token.start));
                 }
                 self.scanner.next()?;
             }
@@ -451,6 +451,11 @@ impl<'a> Parser<'a> {
         }
         Ok(self.empty(mark))
     }
+}
+
+/// A problem in something that begins at `start`.
+fn begun(start: Mark, text: &str, mark: Mark) -> Error {
+    problem(text, mark).begun(start.line, text)
 }
 
 /// A parser's problem; Go shows its line counted from zero, and not at all if that is zero.

@@ -25,7 +25,7 @@ pub(crate) fn documents(origin: &str, text: &str) -> Result<Vec<Node>, Error> {
     let (mut found, mut size) = (Vec::new(), 0);
     for chunk in split(origin, &text)? {
         let malformed = |message: String| Error::Malformed { path: origin.to_owned(), message };
-        let nodes = yaml::nodes(chunk).map_err(|error| malformed(error.to_string()))?;
+        let nodes = yaml::nodes(chunk).map_err(|error| malformed(error.v3_message()))?;
         if let Some(first) = nodes.into_iter().next() {
             let node = convert(first).map_err(malformed)?;
             size += count(&node);
