@@ -125,8 +125,11 @@ impl Walker<'_> {
                 .walk(fields.get_mut(&name), changes.get_mut(&name), at, sides)
                 .map_err(|error| error.within(format!("field {name}")))?
             {
-                Merged::InPlace => {}
-                Merged::New(node) if !node.is_null() => put(fields, name, node),
+                Merged::InPlace => settle(fields.get_mut(&name)),
+                Merged::New(node) if !node.is_null() => {
+                    put(fields, name.clone(), node);
+                    settle(fields.get_mut(&name));
+                }
                 Merged::New(_) | Merged::Gone => {
                     fields.remove(&name);
                 }
@@ -228,6 +231,14 @@ impl Walker<'_> {
 /// A scalar or a list without merge keys: the patch's, if it says anything.
 fn replaced(patch: Option<&mut Node>) -> Merged {
     patch.map_or(Merged::InPlace, |patch| Merged::New(patch.clone()))
+}
+
+/// Quotes a text that has no type yet and would be read as something else: every field a merge passes is written
+/// again.
+fn settle(node: Option<&mut Node>) {
+    if let Some(Node::Scalar(scalar)) = node {
+        scalar.quote_odd_text();
+    }
 }
 
 fn put(fields: &mut crate::node::Fields, name: String, mut node: Node) {

@@ -57,6 +57,18 @@ pub(crate) enum Kind {
     List,
 }
 
+/// Whether a text on one line is something else than a string by YAML 1.1.
+fn is_odd(text: &str) -> bool {
+    // Most texts are words, which need no parser: the longest with another meaning is `false`.
+    let word = text.len() > 5
+        && text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && !text.contains([':', '#']);
+    if word {
+        return false;
+    }
+    !text.is_empty() && !text.contains('\n') && yaml::from_str(text).is_ok_and(|value| !value.is_string())
+}
+
 impl Kind {
     /// As kustomize calls it.
     pub(crate) fn name(self) -> &'static str {
@@ -80,6 +92,13 @@ impl Scalar {
     /// Takes the content of another scalar; what it is shared with stays.
     pub(crate) fn write(&mut self, content: Self) {
         *self = Self { shared: self.shared, ..content };
+    }
+
+    /// Quotes what YAML 1.1 would not take for a string.
+    pub(crate) fn quote_odd_text(&mut self) {
+        if self.is_string() && self.style == Style::Plain && is_odd(&self.text) {
+            self.style = Style::Quoted;
+        }
     }
 
     /// Whether kustomize takes it for a string before its type is settled.
@@ -221,8 +240,7 @@ impl Node {
                 shared: None,
             });
         } else {
-            let quoted = yaml::from_str(text).is_ok_and(|value| !value.is_string() && !text.is_empty());
-            let style = if quoted { Style::Quoted } else { Style::Plain };
+            let style = if is_odd(text) { Style::Quoted } else { Style::Plain };
             fields.insert(
                 name.to_owned(),
                 Self::Scalar(Scalar { text: text.to_owned(), tag: Tag::Empty, style, shared: None }),
