@@ -11,8 +11,10 @@ mod credentials;
 mod digest;
 mod reference;
 mod registry;
+mod tls;
 
 pub use credentials::{Credentials, Keyring, KeyringError};
 pub use digest::{Digest, DigestError};
 pub use reference::{Reference, ReferenceError};
 pub use registry::{Attempt, Cause, Descriptor, Error, Manifest, Platform, Registry, RegistryConfig, Upload};
+pub use tls::{ClientCertificate, Tls, Verification};

@@ -12,7 +12,7 @@ use std::time::Duration;
 use http::Method;
 use http::header::{ACCEPT, CONTENT_TYPE};
 
-use crate::{Credentials, Digest, Keyring, Reference};
+use crate::{Credentials, Digest, Keyring, Reference, Tls};
 
 mod auth;
 mod blob;
@@ -20,6 +20,7 @@ mod error;
 mod http_client;
 mod manifest;
 mod push;
+mod tags;
 
 pub use error::{Attempt, Cause, Error};
 pub use manifest::{Descriptor, Manifest, Platform};
@@ -41,6 +42,8 @@ pub struct RegistryConfig {
     pub plain_http: Vec<String>,
     /// PEM files of further certificate authorities; the system's are always trusted.
     pub certificate_authorities: Vec<PathBuf>,
+    /// For every connection of this client. With any of it set, loopback hosts are spoken to over TLS too.
+    pub tls: Tls,
     /// For establishing a connection.
     pub connect_timeout: Duration,
     /// For one request up to its response's first byte, and between two pieces of a body.
@@ -55,6 +58,7 @@ impl Default for RegistryConfig {
             mirrors: BTreeMap::new(),
             plain_http: Vec::new(),
             certificate_authorities: Vec::new(),
+            tls: Tls::default(),
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
             total_timeout: Duration::from_secs(900),
@@ -95,7 +99,11 @@ impl Registry {
                 return Err(Error::Mirror(url.clone()));
             }
         }
-        let http = http_client::Http::new(config.certificate_authorities.clone(), config.connect_timeout);
+        let http = http_client::Http::new(
+            config.certificate_authorities.clone(),
+            config.tls.clone(),
+            config.connect_timeout,
+        );
         Ok(Self { inner: Arc::new(Inner { config, http, tokens: auth::Tokens::default() }) })
     }
 
@@ -118,6 +126,22 @@ impl Registry {
             }
         }
         Err(Error::new("resolve", reference, asked.attempts))
+    }
+
+    /// The tags of a repository, in the order in which the registry lists them.
+    pub async fn tags(&self, reference: &Reference, keyring: &Keyring) -> Result<Vec<String>, Error> {
+        let mut asked = Asked::default();
+        for (endpoint, credentials) in self.candidates(self.endpoints(reference), reference, keyring) {
+            if asked.is_settled(&endpoint) {
+                continue;
+            }
+            let session = self.session(&endpoint, reference, credentials, "pull");
+            match self.in_time(tags::list(&session, reference)).await {
+                Ok(tags) => return Ok(tags),
+                Err(cause) => asked.note(&endpoint, cause),
+            }
+        }
+        Err(Error::new("list the tags of", reference, asked.attempts))
     }
 
     /// Fetches a blob into a new file, which is complete and checked when this returns, though perhaps not on disk yet.
@@ -214,7 +238,8 @@ impl Registry {
         let host = reference.host();
         // Docker Hub's registry answers under another name than its images have.
         let authority = if host == "docker.io" { "registry-1.docker.io" } else { host };
-        let plain = is_loopback(host) || self.inner.config.plain_http.iter().any(|plain| plain == host);
+        let plain = (is_loopback(host) && !self.inner.config.tls.is_special())
+            || self.inner.config.plain_http.iter().any(|plain| plain == host);
         let scheme = if plain { "http" } else { "https" };
         Endpoint { base: format!("{scheme}://{authority}"), host: host.to_owned() }
     }

@@ -35,6 +35,11 @@ impl Error {
         self.all(|cause| matches!(cause, Cause::Denied { .. }))
     }
 
+    /// No endpoint answered at all.
+    pub fn is_unreachable(&self) -> bool {
+        self.all(|cause| matches!(cause, Cause::Transport { .. } | Cause::Idle { .. } | Cause::Deadline(_)))
+    }
+
     fn all(&self, test: impl Fn(&Cause) -> bool) -> bool {
         match self {
             Self::Mirror(_) => false,
@@ -95,6 +100,10 @@ pub enum Cause {
     File { action: &'static str, path: String, source: io::Error },
     #[error("cannot read the certificate authorities {path}: {reason}")]
     CertificateAuthorities { path: String, reason: String },
+    #[error("use the TLS options: {0}")]
+    Tls(String),
+    #[error("{0}")]
+    Tags(String),
     #[error("refused to follow {0}")]
     Redirect(String),
 }

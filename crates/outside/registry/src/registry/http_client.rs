@@ -20,7 +20,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 use super::auth::{Challenge, Tokens};
 use super::{Cause, Endpoint};
-use crate::Credentials;
+use crate::{Credentials, Tls};
 
 const REDIRECTS: u32 = 5;
 /// Of error answers and other small documents.
@@ -55,15 +55,20 @@ type HttpsClient = Client<HttpsConnector<HttpConnector>, BoxBody<Bytes, std::io:
 #[derive(Debug)]
 pub(super) struct Http {
     certificate_authorities: Vec<PathBuf>,
+    options: Tls,
     connect_timeout: Duration,
     plain: Client<HttpConnector, BoxBody<Bytes, std::io::Error>>,
     tls: OnceLock<HttpsClient>,
 }
 
 impl Http {
-    pub(super) fn new(certificate_authorities: Vec<PathBuf>, connect_timeout: Duration) -> Self {
+    pub(super) fn new(
+        certificate_authorities: Vec<PathBuf>,
+        options: Tls,
+        connect_timeout: Duration,
+    ) -> Self {
         let plain = Client::builder(TokioExecutor::new()).build(connector(connect_timeout));
-        Self { certificate_authorities, connect_timeout, plain, tls: OnceLock::new() }
+        Self { certificate_authorities, options, connect_timeout, plain, tls: OnceLock::new() }
     }
 
     async fn request(
@@ -86,12 +91,7 @@ impl Http {
         let paths = self.certificate_authorities.clone();
         let roots = tokio::task::spawn_blocking(move || read_roots(&paths)).await;
         let roots = roots.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-        let provider = rustls::crypto::ring::default_provider();
-        let config = rustls::ClientConfig::builder_with_provider(provider.into())
-            .with_safe_default_protocol_versions()
-            .expect("ring supports the default protocol versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config = self.options.config(roots).map_err(Cause::Tls)?;
         let mut http = connector(self.connect_timeout);
         http.enforce_http(false);
         let https = hyper_rustls::HttpsConnectorBuilder::new()
