@@ -16,8 +16,12 @@ fn refuse<T>(text: impl Into<String>) -> Result<T, Error> {
     Err(Error::Chart(text.into()))
 }
 
-/// The files of an archive, named relative to the chart.
-pub(crate) fn unpack(archive: &[u8]) -> Result<Vec<File>, Error> {
+/// The files of a `.tgz` archive, named relative to the chart.
+///
+/// # Errors
+/// If it is broken, expands beyond Helm's limits (100 MiB together, 5 MiB a file), or holds links or names that lie
+/// outside the chart.
+pub fn unpack(archive: &[u8]) -> Result<Vec<File>, Error> {
     let gzip = flate2::read::MultiGzDecoder::new(archive);
     // Headers and padding count too, so that an archive of nothing but headers ends as well.
     let mut archive = tar::Archive::new(gzip.take(2 * MAX_CHART));

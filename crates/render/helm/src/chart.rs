@@ -58,6 +58,15 @@ impl Chart {
         &self.content.dependencies
     }
 
+    /// The dependencies that `Chart.yaml` names and `charts/` does not have, by name; Helm renders nothing until
+    /// `helm dependency build` fetched them.
+    #[must_use]
+    pub fn missing_dependencies(&self) -> Vec<&str> {
+        let there = |name: &str| self.dependencies().iter().any(|chart| chart.metadata().name == name);
+        let named = self.metadata().dependencies.iter().map(|dependency| dependency.name.as_str());
+        named.filter(|name| !there(name)).collect()
+    }
+
     /// What `.Files` shows: everything that is neither a template nor otherwise known.
     #[must_use]
     pub fn files(&self) -> &[File] {

@@ -43,9 +43,10 @@ mod schema;
 mod strvals;
 mod values;
 
+pub use archive::unpack;
 pub use chart::{Chart, File};
 pub use error::Error;
-pub use load::{load, load_archive};
+pub use load::{from_files, load, load_archive, read};
 pub use manifests::{HookInfo, Manifest};
 pub use metadata::{Dependency, Metadata};
 pub use options::{Options, Set, SetKind};

@@ -21,11 +21,29 @@ const MAX_DEPTH: usize = 40;
 /// # Errors
 /// If there is no chart, or Helm would refuse it.
 pub fn load(tree: &dyn Tree, path: &str) -> Result<Chart, Error> {
+    from_files(read(tree, path)?)
+}
+
+/// The files of the chart at `path`, a directory or a `.tgz` archive: named relative to the chart, without what its
+/// `.helmignore` leaves out. [`from_files`] makes a chart of them; in between, files may be added and taken away,
+/// such as dependencies that were fetched.
+///
+/// # Errors
+/// If a file cannot be read, is too large, or the archive is broken or names files outside itself.
+pub fn read(tree: &dyn Tree, path: &str) -> Result<Vec<File>, Error> {
     let root = TreePath::parse(path).map_err(|source| Error::Path(path.to_owned(), source))?;
-    if let Some(archive) = tree.read(&root)? {
-        return load_archive(&archive);
+    match tree.read(&root)? {
+        Some(archive) => unpack(&archive),
+        None => read_directory(tree, &root),
     }
-    load_files(read_directory(tree, &root)?, 0)
+}
+
+/// The chart that these files make.
+///
+/// # Errors
+/// If they are no chart, or Helm would refuse it.
+pub fn from_files(files: Vec<File>) -> Result<Chart, Error> {
+    load_files(files, 0)
 }
 
 /// Loads a chart from the bytes of an archive.
