@@ -5,6 +5,7 @@
 //! wait is for a state, with a deadline, and says what it last saw.
 
 mod cluster;
+mod file_server;
 mod process;
 mod registry;
 mod repository;
@@ -13,6 +14,7 @@ mod stand_in;
 mod wait;
 
 pub use cluster::Cluster;
+pub use file_server::{FileServer, Seen, Serving};
 pub use process::{Process, find_program, free_port};
 pub use registry::ImageRegistry;
 pub use repository::Repository;

@@ -1,0 +1,190 @@
+//! The index of an HTTP repository, reduced to what leads to an archive.
+
+use std::collections::BTreeMap;
+
+use gotmpl::semver::Version;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::versions::{self, Wanted};
+
+/// Charts by name, each with its versions, the highest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Index {
+    charts: BTreeMap<String, Vec<Release>>,
+}
+
+/// One version of a chart.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Release {
+    #[serde(rename = "v")]
+    pub(crate) version: String,
+    /// As the index has them: perhaps relative to the repository.
+    #[serde(rename = "u")]
+    pub(crate) urls: Vec<String>,
+    /// As the index has it; empty if it has none.
+    #[serde(rename = "d")]
+    pub(crate) digest: String,
+}
+
+/// An index as JSON: only what is needed is kept, so that a large one costs little.
+#[derive(Deserialize)]
+struct Document {
+    #[serde(rename = "apiVersion", default)]
+    api_version: Option<String>,
+    #[serde(default)]
+    entries: Option<BTreeMap<String, Option<Vec<Option<Entry>>>>>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    version: Option<String>,
+    #[serde(default)]
+    urls: Option<Vec<String>>,
+    #[serde(default)]
+    digest: Option<String>,
+}
+
+impl Index {
+    /// Reads an index; entries that Helm would pass over are passed over.
+    ///
+    /// # Errors
+    /// If it is none, in Helm's words where Helm has some.
+    pub(crate) fn parse(content: &[u8]) -> Result<Self, String> {
+        if content.iter().all(u8::is_ascii_whitespace) {
+            return Err("empty index.yaml file".to_owned());
+        }
+        let is_json = content.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+        let document = match is_json.then(|| serde_json::from_slice::<Document>(content)) {
+            Some(Ok(document)) => document,
+            _ => {
+                let text = std::str::from_utf8(content).map_err(|_| "it is no UTF-8 text".to_owned())?;
+                from_yaml(yaml::from_str(text).map_err(|error| error.to_string())?)?
+            }
+        };
+        if document.api_version.as_deref().unwrap_or_default().is_empty() {
+            return Err("no API version specified".to_owned());
+        }
+        let mut charts = BTreeMap::new();
+        for (name, entries) in document.entries.unwrap_or_default() {
+            let releases = entries.unwrap_or_default().into_iter().flatten().filter_map(release);
+            let mut releases: Vec<Release> = releases.collect();
+            versions::sort(&mut releases, |release| &release.version);
+            charts.insert(name, releases);
+        }
+        Ok(Self { charts })
+    }
+
+    /// The release that a version or range means.
+    pub(crate) fn find(&self, chart: &str, wanted: &Wanted<'_>) -> Option<&Release> {
+        wanted.choose(self.charts.get(chart)?, |release| &release.version)
+    }
+
+    pub(crate) fn has(&self, chart: &str) -> bool {
+        self.charts.contains_key(chart)
+    }
+}
+
+fn release(entry: Entry) -> Option<Release> {
+    let version = entry.version.unwrap_or_default();
+    let named = entry.name.as_deref().is_some_and(|name| crate::names::check(name).is_ok());
+    if !named || Version::parse(&version).is_err() {
+        tracing::debug!(name = entry.name, version, "passing over an entry of a chart index");
+        return None;
+    }
+    Some(Release { version, urls: entry.urls.unwrap_or_default(), digest: entry.digest.unwrap_or_default() })
+}
+
+/// A YAML index; scalars are strings as Go's library makes them of numbers.
+fn from_yaml(value: Value) -> Result<Document, String> {
+    let Value::Object(mut map) = value else { return Err("it is no mapping".to_owned()) };
+    let api_version = map.get("apiVersion").and_then(text);
+    let Some(Value::Object(entries)) = map.remove("entries") else {
+        return Ok(Document { api_version, entries: None });
+    };
+    let releases = |value: Value| match value {
+        Value::Array(items) => Some(items.into_iter().map(entry).collect()),
+        _ => None,
+    };
+    let entries = entries.into_iter().map(|(name, value)| (name, releases(value))).collect();
+    Ok(Document { api_version, entries: Some(entries) })
+}
+
+fn entry(value: Value) -> Option<Entry> {
+    let object = value.as_object()?;
+    let urls = object.get("urls").and_then(Value::as_array);
+    Some(Entry {
+        name: object.get("name").and_then(text),
+        version: object.get("version").and_then(text),
+        urls: urls.map(|urls| urls.iter().filter_map(text).collect()),
+        digest: object.get("digest").and_then(text),
+    })
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const YAML: &str = "\
+apiVersion: v1
+entries:
+  web:
+  - name: web
+    version: 1.2.0
+    urls: [charts/web-1.2.0.tgz]
+    digest: abc
+  - null
+  - name: web
+    version: 1.10.0
+    urls: [https://elsewhere.example.org/web.tgz]
+  - name: web
+    version: not a version
+  - name: ../../etc/cron.d/x
+    version: 9.0.0
+  - version: 8.0.0
+  empty: []
+  none:
+";
+
+    #[test]
+    fn reads_yaml_and_json_alike() {
+        let yaml = Index::parse(YAML.as_bytes()).unwrap();
+        let json = yaml::from_str(YAML).unwrap().to_string();
+        assert_eq!(Index::parse(json.as_bytes()).unwrap(), yaml);
+        let find = |chart: &str, version: &str| {
+            yaml.find(chart, &Wanted::parse(version).unwrap()).map(|release| release.version.clone())
+        };
+        assert_eq!(find("web", "").as_deref(), Some("1.10.0"));
+        assert_eq!(find("web", "~1.2").as_deref(), Some("1.2.0"));
+        assert_eq!(find("web", "9.0.0"), None, "an entry whose name leads elsewhere is none");
+        assert_eq!(find("other", ""), None);
+        assert!(yaml.has("empty") && yaml.has("none") && !yaml.has("other"));
+    }
+
+    #[test]
+    fn what_is_no_index_is_refused() {
+        for (text, reason) in [
+            ("", "empty index.yaml file"),
+            ("entries: {}", "no API version"),
+            ("[]", "no mapping"),
+            ("<html>", "no mapping"),
+            ("{\"apiVersion\": ", ""),
+        ] {
+            let error = Index::parse(text.as_bytes()).unwrap_err();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+        assert!(Index::parse(&[0xff, 0xfe, 0]).is_err());
+    }
+}

@@ -1,0 +1,10 @@
+//! Charts from real servers, compared with what the real `helm` makes of them.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod dependencies;
+mod http;
+mod oci;
+mod safety;
+mod tls;
+mod world;
