@@ -166,6 +166,10 @@ impl DataDir {
     pub(crate) fn repositories(&self) -> PathBuf {
         self.path.join("repositories")
     }
+
+    pub(crate) fn charts(&self) -> PathBuf {
+        self.path.join("charts")
+    }
 }
 
 #[cfg(test)]

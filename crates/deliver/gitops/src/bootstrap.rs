@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use charts::Charts;
 use client::{Api, Client, Key, resource};
 use git::{Freshness, Mapping, Repositories, RepositoryUrl};
 use objects::{Value, meta};
@@ -15,6 +16,7 @@ use crate::application::Source;
 use crate::apply::{self, Applying, NotApplied};
 use crate::generate::{self, Request};
 use crate::metrics::Metrics;
+use crate::places::Places;
 
 /// What to bring up.
 #[derive(Debug, Clone)]
@@ -71,13 +73,19 @@ const READY: Duration = Duration::from_secs(30);
 pub async fn bootstrap(
     client: &Client,
     repositories: &Repositories,
+    charts: &Charts,
     request: BootstrapRequest,
 ) -> Result<Bootstrap, BootstrapError> {
     let request = &request;
     let place = Place::of(repositories, request)?;
     let mut result = Bootstrap { mappings: place.mappings.clone(), ..Bootstrap::default() };
     let resources = client::Resources::new(client.clone());
-    let rendered = render(client, &resources, repositories, request, &place.url).await?;
+    let places = Places {
+        repositories: repositories.clone(),
+        charts: charts.clone(),
+        secrets: Some((client.clone(), NAMESPACE.to_owned())),
+    };
+    let rendered = render(client, &resources, &places, request, &place.url).await?;
     let found = rendered.manifests.iter().find(|manifest| is_root(manifest, request, &place));
     let root = match found {
         Some(root) => {
@@ -163,7 +171,7 @@ struct Rendered {
 async fn render(
     client: &Client,
     resources: &client::Resources,
-    repositories: &Repositories,
+    places: &Places,
     request: &BootstrapRequest,
     url: &str,
 ) -> Result<Rendered, BootstrapError> {
@@ -191,8 +199,7 @@ async fn render(
             api_versions: Arc::clone(&api_versions),
             seed: None,
         };
-        let generated =
-            generate::generate(repositories, &renderers, Arc::clone(&metrics), wanted, None).await;
+        let generated = generate::generate(places, &renderers, Arc::clone(&metrics), wanted, None).await;
         let generated = generated.map_err(|failure| {
             let reason = failure.message.split_once("source 1 of 1: ").map(|(_, reason)| reason.to_owned());
             BootstrapError::Render { path: request.path.clone(), reason: reason.unwrap_or(failure.message) }

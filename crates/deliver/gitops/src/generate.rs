@@ -7,10 +7,12 @@ mod kustomize_source;
 mod outside;
 mod overrides;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use git::{Freshness, Repositories, Snapshot};
+use charts::Built;
+use git::{Freshness, Snapshot};
 use objects::Value;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -19,6 +21,7 @@ use tree::{Read, Recorder, Tree, TreePath};
 
 use crate::application::{Application, Source};
 use crate::metrics::{Count, Metrics};
+use crate::places::Places;
 use environment::Environment;
 use outside::Outside;
 
@@ -82,13 +85,19 @@ impl Request {
     }
 
     /// What the output depends on apart from files. Types matter only to charts.
-    fn fingerprint(&self, revisions: &[String], charts: bool) -> [u8; 32] {
+    fn fingerprint(&self, revisions: &[String], built: &[Option<Built>], charts: bool) -> [u8; 32] {
         let sources: Vec<&Value> = self.sources.iter().map(|source| &source.0).collect();
         let mut hash = Sha256::new();
         let fixed = json!([self.name, self.instance, self.project, self.destination_namespace, sources]);
         hash.update(fixed.to_string());
         if fixed.to_string().contains("ARGOCD_APP_REVISION") {
             hash.update(revisions.join(" "));
+        }
+        for (index, built) in built.iter().enumerate() {
+            if let Some(built) = built {
+                hash.update((index as u64).to_le_bytes());
+                hash.update(built.fingerprint);
+            }
         }
         if charts {
             hash.update(&self.kube_version);
@@ -148,7 +157,7 @@ pub(crate) struct Earlier {
 
 /// Opens, and renders unless `earlier` still holds. Takes as long as the repositories' deadlines allow.
 pub(crate) async fn generate(
-    repositories: &Repositories,
+    places: &Places,
     renderers: &Semaphore,
     metrics: Arc<Metrics>,
     request: Request,
@@ -156,40 +165,38 @@ pub(crate) async fn generate(
 ) -> Result<Generated, Failure> {
     let mut snapshots: Vec<Snapshot> = Vec::new();
     for (index, source) in request.sources.iter().enumerate() {
-        let snapshot = open(repositories, source, request.freshness).await;
+        let snapshot = places.open(source, &request.project, request.freshness).await;
         snapshots.push(snapshot.map_err(|reason| Failure::unread(failed(&request, index, &reason)))?);
     }
-    let _permit = renderers.acquire().await.expect("the semaphore is never closed");
-    let outside = Outside::new(repositories.clone(), request.freshness);
-    let rendering = tokio::task::spawn_blocking(move || {
-        let rendering =
-            Rendering { request: &request, snapshots: &snapshots, metrics: &metrics, outside: &outside };
-        rendering.run(earlier)
-    });
-    rendering.await.unwrap_or_else(|_| {
-        Err(Failure::unread("Failed to load target state: the rendering broke off".to_owned()))
-    })
-}
-
-async fn open(
-    repositories: &Repositories,
-    source: &Source,
-    freshness: Freshness,
-) -> Result<Snapshot, String> {
-    let (url, revision) = (source.repo_url(), source.target_revision());
-    if source.chart().is_empty() {
-        return repositories.open(url, revision, freshness).await.map_err(|error| error.to_string());
+    let (request, snapshots) = (Arc::new(request), Arc::new(snapshots));
+    let outside = Arc::new(Outside::new(places.repositories.clone(), request.freshness));
+    let mut built: Vec<Option<Built>> = vec![None; request.sources.len()];
+    loop {
+        let rendering = Rendering {
+            request: Arc::clone(&request),
+            snapshots: Arc::clone(&snapshots),
+            built: built.clone(),
+            metrics: Arc::clone(&metrics),
+            outside: Arc::clone(&outside),
+            missing: Cell::new(None),
+        };
+        let earlier = earlier.clone();
+        let permit = renderers.acquire().await.expect("the semaphore is never closed");
+        let ended = tokio::task::spawn_blocking(move || rendering.run(earlier)).await;
+        // Nobody waits to render while a host is waited for.
+        drop(permit);
+        let (outcome, missing) = ended.unwrap_or_else(|_| {
+            let message = "Failed to load target state: the rendering broke off".to_owned();
+            (Err(Failure::unread(message)), None)
+        });
+        let Some((index, path)) = missing.filter(|(index, _)| built[*index].is_none()) else {
+            return outcome;
+        };
+        let tree = Arc::clone(&snapshots[index].tree);
+        let fetched = places.build(tree, &path, &request.project, request.freshness).await;
+        let fetched = fetched.map_err(|reason| Failure::unread(failed(&request, index, &reason)))?;
+        built[index] = Some(fetched);
     }
-    let Some(mapping) = repositories.mapping(url) else {
-        // Nothing is fetched yet; but whether it is our lack or the network's, the application should say.
-        repositories.reach(url).await.map_err(|error| error.to_string())?;
-        return Err(format!(
-            "{url}: fetching charts from a repository is not supported yet; answer it from a local place (--source {url}=PATH)"
-        ));
-    };
-    let snapshot = repositories.open(url, "HEAD", freshness).await.map_err(|error| error.to_string())?;
-    tracing::debug!(url, path = %mapping.path.display(), "chart repository answered from a local place");
-    Ok(snapshot)
 }
 
 fn failed(request: &Request, index: usize, reason: &str) -> String {
@@ -201,15 +208,25 @@ fn failed(request: &Request, index: usize, reason: &str) -> String {
 }
 
 /// One rendering, on the thread that does it.
-struct Rendering<'a> {
-    request: &'a Request,
-    snapshots: &'a [Snapshot],
-    metrics: &'a Metrics,
-    outside: &'a Outside,
+struct Rendering {
+    request: Arc<Request>,
+    snapshots: Arc<Vec<Snapshot>>,
+    /// Charts whose dependencies had to be fetched, by position of the source.
+    built: Vec<Option<Built>>,
+    metrics: Arc<Metrics>,
+    outside: Arc<Outside>,
+    /// A chart that cannot be rendered without its dependencies: the position of the source, and where it lies.
+    missing: Cell<Option<(usize, TreePath)>>,
 }
 
-impl Rendering<'_> {
-    fn run(&self, earlier: Option<Earlier>) -> Result<Generated, Failure> {
+impl Rendering {
+    /// How it went, and what must be fetched for it to go on.
+    fn run(&self, earlier: Option<Earlier>) -> (Result<Generated, Failure>, Option<(usize, TreePath)>) {
+        let outcome = self.outcome(earlier);
+        (outcome, self.missing.take())
+    }
+
+    fn outcome(&self, earlier: Option<Earlier>) -> Result<Generated, Failure> {
         let revisions: Vec<String> =
             self.snapshots.iter().map(|snapshot| snapshot.revision.clone()).collect();
         if let Some(Earlier { record, outcome }) = earlier
@@ -221,9 +238,9 @@ impl Rendering<'_> {
                 Err(message) => Err(Failure { message, record: Some(record) }),
             };
         }
-        self.metrics.add(Count::Render);
         let recorders: Vec<_> = self.snapshots.iter().map(|snapshot| Recorder::new(&snapshot.tree)).collect();
         let rendered = self.render(&recorders, &revisions);
+        self.metrics.add(Count::Render);
         let reads: Vec<_> = recorders.into_iter().map(Recorder::into_reads).enumerate().collect();
         let outside = self.outside.take();
         // A kustomization may have charts among its resources.
@@ -234,7 +251,7 @@ impl Rendering<'_> {
         // What failed may be a chart that served types would let pass.
         let charts =
             rendered.as_ref().map_or(true, |(types, _)| types.contains(&SourceType::Helm) || inner());
-        let fingerprint = self.request.fingerprint(&revisions, charts);
+        let fingerprint = self.request.fingerprint(&revisions, &self.built, charts);
         let record = Arc::new(Record { fingerprint, charts, reads, outside });
         match rendered {
             Ok((types, manifests)) => Ok(Generated { revisions, types, manifests: Some(manifests), record }),
@@ -255,14 +272,16 @@ impl Rendering<'_> {
                 continue;
             }
             let one = One {
-                request: self.request,
+                request: &self.request,
+                index,
+                rendering: self,
                 source,
                 tree: &recorders[index],
                 revision: &revisions[index],
                 references: &references,
-                outside: self.outside,
+                outside: &self.outside,
             };
-            let (kind, rendered) = one.render().map_err(|reason| failed(self.request, index, &reason))?;
+            let (kind, rendered) = one.render().map_err(|reason| failed(&self.request, index, &reason))?;
             types.push(kind);
             manifests.extend(rendered);
         }
@@ -270,7 +289,7 @@ impl Rendering<'_> {
     }
 
     fn still_holds(&self, record: &Record, revisions: &[String]) -> bool {
-        record.fingerprint == self.request.fingerprint(revisions, record.charts)
+        record.fingerprint == self.request.fingerprint(revisions, &self.built, record.charts)
             && record.reads.iter().all(|(index, reads)| {
                 let snapshot = self.snapshots.get(*index);
                 snapshot.is_some_and(|snapshot| tree::unchanged(&snapshot.tree, reads).unwrap_or(false))
@@ -303,6 +322,8 @@ impl Rendering<'_> {
 /// One source being rendered.
 struct One<'a> {
     request: &'a Request,
+    index: usize,
+    rendering: &'a Rendering,
     source: &'a Source,
     tree: &'a dyn Tree,
     revision: &'a str,
@@ -311,6 +332,25 @@ struct One<'a> {
 }
 
 impl One<'_> {
+    /// The chart at a path, with its dependencies.
+    fn chart(&self, path: &TreePath) -> Result<helm::Chart, String> {
+        // Read even where it was built from the same files, so that it is known what the rendering depends on.
+        let mut files = helm::read(self.tree, path.as_str()).map_err(|error| text(&error))?;
+        if let Some(built) = &self.rendering.built[self.index] {
+            files.clone_from(&built.files);
+        }
+        let chart = helm::from_files(files).map_err(|error| text(&error))?;
+        let missing = chart.missing_dependencies();
+        if missing.is_empty() {
+            return Ok(chart);
+        }
+        self.rendering.missing.set(Some((self.index, path.clone())));
+        Err(format!(
+            "an error occurred while checking for chart dependencies. You may need to run `helm dependency build` to fetch missing dependencies: found in Chart.yaml, but missing in charts/ directory: {}",
+            missing.join(", ")
+        ))
+    }
+
     fn render(&self) -> Result<(SourceType, Vec<Value>), String> {
         let path = self.path()?;
         if self.tree.list(&path).map_err(|error| text(&error))?.is_none() {

@@ -22,13 +22,16 @@ mod application;
 mod apply;
 mod bootstrap;
 mod comparison;
+mod credentials;
 mod deletion;
 mod error;
 mod generate;
 mod live;
 mod metrics;
 mod operation;
+mod places;
 mod reconcile;
+mod render;
 mod status;
 mod targets;
 
@@ -45,6 +48,7 @@ use tokio_util::sync::CancellationToken;
 pub use bootstrap::{Bootstrap, BootstrapError, BootstrapRequest, bootstrap};
 pub use error::Error;
 pub use metrics::{Counts, Metrics};
+pub use render::{RenderError, RenderRequest, render};
 
 /// The service account that the controller acts as.
 pub const SERVICE_ACCOUNT: &str = "argocd-application-controller";
@@ -66,6 +70,8 @@ pub struct Settings {
     pub wave_deadline: Duration,
     /// How long the outcome of a failed rendering is kept before it is tried again without any change.
     pub generation_retry: Duration,
+    /// How often a chart repository is asked for a newer version in an Application's range.
+    pub chart_polling: Duration,
 }
 
 impl Default for Settings {
@@ -78,6 +84,7 @@ impl Default for Settings {
             wave_delay: Duration::ZERO,
             wave_deadline: Duration::from_secs(30 * 60),
             generation_retry: Duration::from_secs(30),
+            chart_polling: Duration::from_secs(180),
         }
     }
 }
@@ -94,6 +101,7 @@ pub enum HealthGates {
 pub struct Config {
     pub client: Client,
     pub repositories: git::Repositories,
+    pub charts: charts::Charts,
     pub settings: Settings,
 }
 

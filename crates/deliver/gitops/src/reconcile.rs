@@ -92,7 +92,9 @@ impl Pass<'_> {
                 return Ok(Action::Done);
             }
         };
-        let urls = application.sources.iter().map(|source| source.repo_url().to_owned()).collect();
+        let watched =
+            application.sources.iter().filter(|source| !self.shared.places.is_fetched_chart(source));
+        let urls = watched.map(|source| source.repo_url().to_owned()).collect();
         let counters = self.shared.follow_repositories(self.key, &urls);
         let catalog = self.shared.resources.catalog().await?;
         let api_versions = self.shared.api_versions(&catalog);
@@ -115,7 +117,11 @@ impl Pass<'_> {
             }
         };
         self.clear_refresh(refresh.as_deref()).await?;
-        Ok(action)
+        Ok(match (action, self.memory.until_poll()) {
+            (Action::RequeueAfter(wait), Some(poll)) => Action::RequeueAfter(wait.min(poll)),
+            (Action::Done, Some(poll)) => Action::RequeueAfter(poll),
+            (action, None) => action,
+        })
     }
 
     async fn read(&self) -> Result<Application, String> {

@@ -1,6 +1,7 @@
 //! From Git to the API: the repositories, the Application controller, and the first Applications.
 
 use anyhow::{Context, Result};
+use charts::Charts;
 use client::dynamic::ListOptions;
 use client::{Api, Client, resource};
 use git::{Mapping, Repositories};
@@ -29,16 +30,19 @@ pub(crate) async fn start(
         repositories.map(mapping).with_context(|| format!("answer {url} from {}", path.display()))?;
         say(&format!("mapping         {url} is answered from {}", path.display()));
     }
+    let mut config = charts::Config::new(data.charts());
+    config.registry.mirrors.clone_from(&settings.mirrors);
+    let charts = Charts::new(config);
     let client = cluster.account(gitops::SERVICE_ACCOUNT);
     // Before the controller starts, so that it never asks a host for what is answered from here.
     if let Some(request) = request(settings) {
-        bootstrap(settings, &client, &repositories, request).await?;
+        bootstrap(settings, &client, &repositories, &charts, request).await?;
     }
     let mut controller = gitops::Settings::default();
     if !settings.node {
         controller.health_gates = HealthGates::Ignore;
     }
-    let config = gitops::Config { client, repositories, settings: controller };
+    let config = gitops::Config { client, repositories, charts, settings: controller };
     tasks.run("gitops", GitOps::new(config).run(tasks.token()));
     Ok(())
 }
@@ -49,10 +53,11 @@ async fn bootstrap(
     settings: &Settings,
     client: &Client,
     repositories: &Repositories,
+    charts: &Charts,
     request: BootstrapRequest,
 ) -> Result<()> {
     let place = request.repository.clone();
-    match gitops::bootstrap(client, repositories, request).await {
+    match gitops::bootstrap(client, repositories, charts, request).await {
         Ok(made) => {
             for mapping in made.mappings {
                 say(&format!("mapping         {} is answered from {}", mapping.url, mapping.path.display()));

@@ -77,10 +77,15 @@ impl Charts {
         let (read, place) = (Arc::clone(&tree), path.to_owned());
         let (files, chart) = blocking(move || load(&*read, &place)).await??;
         let wanted = wanted(&files, &chart, lookup, mode)?;
-        let fetches = wanted.iter().map(|dependency| {
-            let (tree, chart) = (Arc::clone(&tree), chart.clone());
-            async move { self.dependency(tree, path, &chart, dependency, lookup, freshness).await }
-        });
+        // Each owns its dependency: futures that borrow from an iterator cannot be sent to another thread.
+        let fetches: Vec<_> = wanted
+            .iter()
+            .cloned()
+            .map(|dependency| {
+                let (tree, chart) = (Arc::clone(&tree), chart.clone());
+                async move { self.dependency(tree, path, &chart, &dependency, lookup, freshness).await }
+            })
+            .collect();
         let added: Vec<Vec<File>> = futures::stream::iter(fetches).buffered(PARALLEL).try_collect().await?;
         blocking(move || assemble(files, added.into_iter().flatten().collect(), &wanted)).await
     }

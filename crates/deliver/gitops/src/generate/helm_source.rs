@@ -39,7 +39,7 @@ pub(super) fn render(
     if !own.is_empty() {
         options.api_versions = own;
     }
-    let chart = helm::load(one.tree, path.as_str()).map_err(|error| text(&error))?;
+    let chart = one.chart(path)?;
     let rendered = helm::render(&chart, &options).map_err(|error| text(&error))?;
     let mut manifests = Vec::new();
     for manifest in rendered.crds.iter().chain(&rendered.manifests).chain(&rendered.hooks) {

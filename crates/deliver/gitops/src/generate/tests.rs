@@ -2,6 +2,9 @@ use std::path::Path;
 
 use serde_json::json;
 
+use charts::Charts;
+use git::Repositories;
+
 use super::*;
 
 const URL: &str = "https://git.example.org/team/platform.git";
@@ -26,9 +29,10 @@ impl Files {
     }
 }
 
-fn repositories(path: &Path, cache: &Path) -> Repositories {
+fn repositories(path: &Path, cache: &Path) -> Places {
     let config = git::Config { mappings: vec![git::Mapping::new(URL, path)], ..git::Config::new(cache) };
-    Repositories::new(config).unwrap()
+    let charts = Charts::new(charts::Config::new(cache.join("charts")));
+    Places { repositories: Repositories::new(config).unwrap(), charts, secrets: None }
 }
 
 fn request(sources: Value) -> Request {
@@ -50,7 +54,7 @@ fn request(sources: Value) -> Request {
     }
 }
 
-async fn run(repositories: &Repositories, request: Request) -> Result<Generated, String> {
+async fn run(repositories: &Places, request: Request) -> Result<Generated, String> {
     let renderers = Semaphore::new(1);
     let generated = generate(repositories, &renderers, Arc::default(), request, None).await;
     generated.map_err(|failure| failure.message)
@@ -209,7 +213,7 @@ async fn a_kustomization_takes_bases_from_other_repositories_and_notices_their_c
         "apiVersion: v1\nkind: Secret\nmetadata: {name: {{ .Release.Name }}}\n",
     );
     let repositories = repositories(own.directory.path(), own.cache.path());
-    repositories.map(git::Mapping::new(BASE, base.directory.path())).unwrap();
+    repositories.repositories.map(git::Mapping::new(BASE, base.directory.path())).unwrap();
     let asked = || request(json!([{"path": "app"}]));
     let renderers = Semaphore::new(1);
     let again = async |earlier: Option<&Generated>| {

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Shared;
-use crate::application::Application;
+use crate::application::{Application, Source};
 use crate::comparison::Comparisons;
 use crate::generate::{self, Earlier, Failure, Generated, Request, SourceType};
 use crate::operation::{Deferred, Operation};
@@ -29,6 +29,10 @@ pub(super) struct Memory {
     /// How the last rendering that read files went.
     earlier: Option<Earlier>,
     failure: Option<Failed>,
+    /// When a newer version in a chart's range is looked for.
+    poll_at: Option<Instant>,
+    /// How often, if a source is such a chart.
+    polling: Option<Duration>,
     /// Manifests that are not made ready yet.
     manifests: Option<Vec<Value>>,
     prepared_with: Option<Arc<Catalog>>,
@@ -137,13 +141,18 @@ impl Memory {
             application.instance,
         ]);
         let wanted = Wanted { spec, counters, api_versions };
+        let ranged = |source: &Source| {
+            shared.places.is_fetched_chart(source) && !charts::is_exact(source.target_revision())
+        };
+        self.polling = application.sources.iter().any(ranged).then_some(shared.settings.chart_polling);
         let running = self
             .rendering
             .as_ref()
             .is_some_and(|rendering| rendering.wanted == wanted && (rendering.refresh || refresh.is_none()));
         if !running {
             let retry_due = self.failure.as_ref().is_some_and(|failed| failed.at.elapsed() >= failed.wait);
-            if refresh.is_none() && !retry_due && self.rendered.as_ref() == Some(&wanted) {
+            let poll_due = self.poll_at.is_some_and(|at| at <= Instant::now());
+            if refresh.is_none() && !retry_due && !poll_due && self.rendered.as_ref() == Some(&wanted) {
                 return Ok(self.known());
             }
             let kube_version = shared.kube_version().await?;
@@ -187,7 +196,7 @@ impl Memory {
         let task = tokio::spawn(async move {
             let metrics = Arc::clone(&shared.metrics);
             let outcome =
-                generate::generate(&shared.repositories, &shared.renderers, metrics, request, earlier).await;
+                generate::generate(&shared.places, &shared.renderers, metrics, request, earlier).await;
             if !seen.load(Ordering::Acquire) {
                 // The pass that finds the task ended takes the outcome; it cannot come before the task returns, so
                 // the wake-up goes through the queue.
@@ -205,6 +214,7 @@ impl Memory {
     ) {
         let Some(rendering) = self.rendering.take() else { return };
         let same = self.rendered.as_ref() == Some(&rendering.wanted);
+        self.poll_at = self.polling.map(|period| Instant::now() + period);
         self.rendered = Some(rendering.wanted.clone());
         let message = match outcome {
             Ok(Ok(generated)) => {
@@ -232,6 +242,12 @@ impl Memory {
             _ => first,
         };
         self.failure = Some(Failed { message, at: Instant::now(), wait });
+    }
+
+    /// How long until a newer version of a chart is looked for.
+    pub(super) fn until_poll(&self) -> Option<Duration> {
+        let at = self.poll_at.filter(|_| self.rendering.is_none())?;
+        Some(at.saturating_duration_since(Instant::now()).max(Duration::from_millis(100)))
     }
 
     fn known(&self) -> Known {

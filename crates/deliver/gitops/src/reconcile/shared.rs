@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use client::discovery::Catalog;
 use client::{Client, Key, ResourceType, Resources};
-use git::Repositories;
 use objects::Value;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -15,13 +14,14 @@ use super::memory::Memory;
 use super::seed;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::places::Places;
 use crate::{Config, Settings};
 
 /// What all passes share.
 pub(crate) struct Shared {
     pub(crate) client: Client,
     pub(crate) resources: Resources,
-    pub(crate) repositories: Repositories,
+    pub(crate) places: Places,
     pub(crate) settings: Settings,
     pub(crate) live: Arc<Live>,
     pub(crate) metrics: Arc<Metrics>,
@@ -49,7 +49,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl Shared {
     pub(crate) fn new(config: Config, triggers: mpsc::Sender<Key>) -> Self {
-        let Config { client, repositories, settings } = config;
+        let Config { client, repositories, charts, settings } = config;
+        let secrets = Some((client.clone(), settings.namespace.clone()));
         let live = Live::new(client.clone(), settings.namespace.clone(), triggers.clone());
         Self {
             resources: Resources::new(client.clone()),
@@ -66,7 +67,7 @@ impl Shared {
             api_versions: Mutex::default(),
             stop: CancellationToken::new(),
             client,
-            repositories,
+            places: Places { repositories, charts, secrets },
             settings,
         }
     }
@@ -131,7 +132,7 @@ impl Shared {
     pub(super) fn follow_repositories(self: &Arc<Self>, key: &Key, urls: &BTreeSet<String>) -> Vec<u64> {
         let mut counters = Vec::new();
         for url in urls {
-            let Ok(mut changes) = self.repositories.watch(url) else {
+            let Ok(mut changes) = self.places.repositories.watch(url) else {
                 counters.push(0);
                 continue;
             };

@@ -22,7 +22,7 @@ async fn comes_up_from_its_root() {
         revision: None,
         answer_own_urls: true,
     };
-    let made = bootstrap(&world.client, &world.repositories, request).await.unwrap();
+    let made = bootstrap(&world.client, &world.repositories, &world.charts, request).await.unwrap();
     assert!(made.contains_itself);
     assert_eq!(made.created, [format!("argocd/{ROOT}")]);
     let urls: Vec<_> = made.mappings.iter().map(|mapping| mapping.url.as_str()).collect();

@@ -193,13 +193,13 @@ spec:
         revision: None,
         answer_own_urls: true,
     };
-    let made = bootstrap(&world.client, &world.repositories, request()).await.unwrap();
+    let made = bootstrap(&world.client, &world.repositories, &world.charts, request()).await.unwrap();
     assert_eq!((made.created.as_slice(), made.contains_itself), (&["argocd/apps".to_owned()][..], false));
     world.synced("apps").await;
     world.synced("child").await;
     assert!(world.find(&CONFIG_MAPS, "child", "one").await.is_some());
     let before = world.app("apps").await["metadata"]["resourceVersion"].clone();
-    let again = bootstrap(&world.client, &world.repositories, request()).await.unwrap();
+    let again = bootstrap(&world.client, &world.repositories, &world.charts, request()).await.unwrap();
     assert_eq!(again.created, made.created);
     assert_eq!(world.app("apps").await["metadata"]["resourceVersion"], before);
 }

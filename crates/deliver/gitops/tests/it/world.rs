@@ -17,6 +17,7 @@ pub(crate) const URL: &str = "https://git.example.org/team/platform.git";
 pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) repositories: git::Repositories,
+    pub(crate) charts: charts::Charts,
     cluster: Cluster,
     _cache: tempfile::TempDir,
 }
@@ -50,7 +51,12 @@ impl World {
         let mut config = git::Config::new(cache.path());
         config.stall_deadline = Duration::from_secs(2);
         let repositories = git::Repositories::new(config).unwrap();
-        let world = World { client, repositories, cluster, _cache: cache };
+        let mut config = charts::Config::new(cache.path().join("charts"));
+        config.deadlines.connect = Duration::from_secs(2);
+        // A test does not wait for an index to grow old.
+        config.index_age = Duration::ZERO;
+        let charts = charts::Charts::new(config);
+        let world = World { client, repositories, charts, cluster, _cache: cache };
         world.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "argocd"}})).await;
         world
     }
@@ -75,6 +81,7 @@ impl World {
         let config = gitops::Config {
             client: self.cluster.account(gitops::SERVICE_ACCOUNT),
             repositories: self.repositories.clone(),
+            charts: self.charts.clone(),
             settings,
         };
         let controller = GitOps::new(config);

@@ -1,0 +1,103 @@
+//! Where sources come from: Git repositories, chart repositories, and who to be there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use charts::{Built, Charts, Lookup as _, Mode, Public};
+use client::Client;
+use git::{Freshness, Repositories, Snapshot};
+use tree::{MemoryTree, Tree, TreePath};
+
+use crate::application::Source;
+use crate::credentials::Credentials;
+
+/// Everything that a rendering may be made of.
+#[derive(Clone)]
+pub(crate) struct Places {
+    pub(crate) repositories: Repositories,
+    pub(crate) charts: Charts,
+    /// Where credentials are kept: a namespace of a cluster.
+    pub(crate) secrets: Option<(Client, String)>,
+}
+
+impl Places {
+    /// Whether a source is a chart that is fetched, and not answered from a local place.
+    pub(crate) fn is_fetched_chart(&self, source: &Source) -> bool {
+        !source.chart().is_empty() && self.repositories.mapping(source.repo_url()).is_none()
+    }
+
+    /// The files of a source at its revision.
+    pub(crate) async fn open(
+        &self,
+        source: &Source,
+        project: &str,
+        freshness: Freshness,
+    ) -> Result<Snapshot, String> {
+        let url = source.repo_url();
+        if self.is_fetched_chart(source) {
+            return self.pull(source, project, freshness).await;
+        }
+        // A local place that answers for a chart repository has no versions.
+        let revision = if source.chart().is_empty() { source.target_revision() } else { "HEAD" };
+        self.repositories.open(url, revision, freshness).await.map_err(|error| error.to_string())
+    }
+
+    async fn pull(&self, source: &Source, project: &str, freshness: Freshness) -> Result<Snapshot, String> {
+        let mut repository = match self.credentials(project).await? {
+            Some(credentials) => credentials.by_url(source.repo_url()),
+            None => charts::Repository::new(source.repo_url()),
+        };
+        repository.pass_credentials = source.0["helm"]["passCredentials"] == true;
+        let (chart, version) = (source.chart(), source.target_revision());
+        let pulled = self.charts.pull(&repository, chart, version, fresh(freshness)).await;
+        let pulled = pulled.map_err(|error| error.to_string())?;
+        let (chart, version, archive) = (chart.to_owned(), pulled.version, pulled.archive);
+        let unpacked = tokio::task::spawn_blocking(move || unpack(&chart, &archive)).await;
+        let tree = unpacked.map_err(|_| "the unpacking broke off".to_owned())??;
+        Ok(Snapshot { revision: version, tree: Arc::new(tree) })
+    }
+
+    /// A chart with the dependencies that it names and does not have.
+    pub(crate) async fn build(
+        &self,
+        tree: Arc<dyn Tree>,
+        path: &TreePath,
+        project: &str,
+        freshness: Freshness,
+    ) -> Result<Built, String> {
+        let credentials = self.credentials(project).await?;
+        let (path, freshness) = (path.as_str(), fresh(freshness));
+        let built = match &credentials {
+            Some(credentials) => self.charts.build(tree, path, credentials, Mode::Build, freshness).await,
+            None => self.charts.build(tree, path, &Public, Mode::Build, freshness).await,
+        };
+        built.map_err(|error| error.to_string())
+    }
+
+    async fn credentials(&self, project: &str) -> Result<Option<Credentials>, String> {
+        let Some((client, namespace)) = &self.secrets else { return Ok(None) };
+        let credentials = Credentials::read(client, namespace, project).await;
+        credentials
+            .map(Some)
+            .map_err(|error| format!("read the credentials of repositories: {}", error.message()))
+    }
+}
+
+fn fresh(freshness: Freshness) -> charts::Freshness {
+    match freshness {
+        Freshness::Recent => charts::Freshness::Recent,
+        Freshness::Latest => charts::Freshness::Latest,
+    }
+}
+
+/// The files of an archive below a directory of the chart's name.
+fn unpack(chart: &str, archive: &[u8]) -> Result<MemoryTree, String> {
+    let root = TreePath::parse(chart).map_err(|error| error.to_string())?;
+    let files = helm::unpack(archive).map_err(|error| format!("chart {chart}: {error}"))?;
+    let mut tree = BTreeMap::new();
+    for file in files {
+        let path = root.join(&file.name).map_err(|error| format!("chart {chart}: {error}"))?;
+        tree.insert(path, file.data);
+    }
+    Ok(tree.into_iter().collect())
+}
