@@ -312,6 +312,22 @@ pub fn origin(path: &Path) -> Option<String> {
     Some(remote.url().ok()?.to_owned())
 }
 
+/// A revision of the repository at exactly this path, in all the ways in which Git names one: `HEAD~2`,
+/// `origin/main`, `v1.0^{commit}`.
+///
+/// # Errors
+/// If it is no repository, or has no such commit.
+pub fn revision(path: &Path, name: &str) -> Result<Snapshot, Error> {
+    transport::prepare();
+    let failed =
+        |error: git2::Error| Error::Read { path: path.to_owned(), reason: error.message().to_owned() };
+    let repository = repository::open(path).map_err(failed)?;
+    let commit = repository.revparse_single(name).and_then(|object| object.peel_to_commit());
+    let commit = commit.map_err(|_| Error::Revision { revision: name.to_owned() })?.id();
+    let handles = Arc::new(repository::Handles::new(path.to_owned()));
+    local::commit_snapshot(&repository, &handles, commit, Limits::default().file)
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

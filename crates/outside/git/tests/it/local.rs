@@ -169,3 +169,21 @@ async fn noticed(
         }
     }
 }
+
+#[test]
+fn a_revision_is_named_as_git_names_it() {
+    let sample = Sample::new();
+    sample.write("a", "one");
+    let first = sample.commit("first");
+    sample.write("a", "two");
+    sample.commit("second");
+    sample.write("a", "not committed");
+    for (name, expected) in
+        [("HEAD", "two"), ("HEAD~1", "one"), (first.as_str(), "one"), ("main^{commit}", "two")]
+    {
+        let snapshot = git::revision(&sample.path(), name).unwrap();
+        assert_eq!(read(&snapshot.tree, "a").as_deref(), Some(expected), "{name}");
+    }
+    assert!(matches!(git::revision(&sample.path(), "no-such"), Err(git::Error::Revision { .. })));
+    assert!(matches!(git::revision(&sample.path().join("below"), "HEAD"), Err(git::Error::Read { .. })));
+}
