@@ -1,9 +1,13 @@
 //! What a person types: flags and arguments, checked only for their form.
 
+mod render;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub(crate) use render::{Output as RenderOutput, Render};
 
 /// The whole platform of a GitOps repository in one process.
 #[derive(Debug, Parser)]
@@ -19,6 +23,10 @@ pub(crate) enum Command {
     Up(Up),
     /// Stop what a data directory still runs and leave nothing on the machine; its data stays.
     Down(Down),
+    /// Print what a chart, a kustomization, a directory or an Application becomes.
+    /// Print what a chart, a kustomization, a directory or an Application becomes.
+    #[command(disable_version_flag = true)]
+    Render(Box<Render>),
     /// Work with the images of a data directory.
     Image(Image),
     /// The HTTP service that the examples deploy, configured by its environment.

@@ -18,6 +18,7 @@ pub(crate) struct Environment {
     /// Whether this is root.
     pub(crate) root: bool,
     home: Option<PathBuf>,
+    cache: Option<PathBuf>,
     /// On whose behalf sudo runs this.
     pub(crate) caller: Option<Caller>,
     /// The arguments, without the program's name.
@@ -32,6 +33,7 @@ impl Environment {
             log: variable("MAINSTAY_LOG"),
             root: nix::unistd::geteuid().is_root(),
             home: env::var_os("HOME").map(PathBuf::from),
+            cache: env::var_os("XDG_CACHE_HOME").map(PathBuf::from),
             caller: Caller::from_sudo(variable("SUDO_UID").as_deref(), variable("SUDO_GID").as_deref()),
             arguments: env::args_os().skip(1).collect(),
         }
@@ -44,6 +46,13 @@ impl Environment {
             None => data_dir::default_path(self.root, self.home.as_deref())?,
         };
         std::path::absolute(&path).with_context(|| format!("find {}", path.display()))
+    }
+
+    /// Where a command keeps what it fetched, apart from any data directory.
+    pub(crate) fn cache_dir(&self) -> PathBuf {
+        let own = self.cache.clone().filter(|path| path.is_absolute());
+        let usual = || self.home.as_ref().map(|home| home.join(".cache"));
+        own.or_else(usual).unwrap_or_else(env::temp_dir).join("mainstay")
     }
 
     /// This program.

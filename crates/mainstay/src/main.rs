@@ -12,6 +12,7 @@ mod environment;
 mod image;
 mod preflight;
 mod privilege;
+mod render;
 mod settings;
 mod up;
 
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
         .with_env_filter(EnvFilter::new(environment.log.as_deref().unwrap_or(log)))
         .init();
     match run(cli, &environment) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("mainstay: {error:#}");
             ExitCode::FAILURE
@@ -61,14 +62,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli, environment: &Environment) -> Result<()> {
+fn run(cli: Cli, environment: &Environment) -> Result<ExitCode> {
     if matches!(cli.command, Command::DemoService) {
-        return demo_service();
+        return demo_service().map(|()| ExitCode::SUCCESS);
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(async {
         match cli.command {
+            Command::Render(render) => return render::run(&render, environment).await,
             Command::Up(up) => up::run(&up, environment).await,
             Command::Down(down) => down::run(&down, environment).await,
             Command::Image(image) => match image.command {
@@ -77,7 +79,8 @@ fn run(cli: Cli, environment: &Environment) -> Result<()> {
                 ImageCommand::Push(push) => image::push(&create(&push.data, environment)?, &push).await,
             },
             Command::DemoService => unreachable!("answered above"),
-        }
+        }?;
+        Ok(ExitCode::SUCCESS)
     })
 }
 

@@ -7,4 +7,5 @@ mod demo;
 mod images;
 mod kubectl;
 mod platform;
+mod render;
 mod stopping;
