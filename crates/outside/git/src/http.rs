@@ -115,17 +115,6 @@ pub(crate) fn origin_of(url: &str) -> &str {
     url[authority..].find('/').map_or(url, |path| &url[..authority + path])
 }
 
-/// One request to see whether anybody answers.
-pub(crate) fn reach(url: &RepositoryUrl, config: &Config) -> Result<(), Error> {
-    let address = url.address();
-    let address = if address.contains("://") { address.to_owned() } else { format!("https://{address}") };
-    let agent = agent(config.stall_deadline, config.stall_deadline * 2, &roots());
-    match agent.get(&address).call() {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Error::Unreachable { url: url.address().to_owned(), reason: reason(&error) }),
-    }
-}
-
 /// The content of a file behind a URL; `None` if the server answers that it has none. Redirects are followed as far
 /// as they stay on TLS; credentials go to their own host only.
 pub(crate) fn file(url: &str, config: &Config) -> Result<Option<Bytes>, Error> {

@@ -247,24 +247,6 @@ impl Repositories {
         }
     }
 
-    /// Whether an HTTP server answers at this URL, whatever it says: used to tell an unreachable chart repository
-    /// from one that could be used.
-    ///
-    /// # Errors
-    /// The reason why it cannot be reached.
-    pub async fn reach(&self, url: &str) -> Result<(), Error> {
-        let parsed = RepositoryUrl::parse(url)?;
-        let config = Arc::clone(&self.0.config);
-        let deadline = config.stall_deadline * 2;
-        let permit =
-            Arc::clone(&self.0.fetches).acquire_owned().await.expect("the semaphore is never closed");
-        let request = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            http::reach(&parsed, &config)
-        });
-        remote::within(deadline, url, request).await
-    }
-
     /// The content of a file behind an `http` or `https` URL, as kustomizations name it among their resources; `None`
     /// if the server answers that it has none.
     ///
