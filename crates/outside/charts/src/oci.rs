@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use gotmpl::semver::Version;
 use registry::{Credentials, Keyring, Platform, Reference, Registry, RegistryConfig};
 
 use crate::repository::{hex, shown};
@@ -116,8 +115,9 @@ impl Source<'_> {
         let reference = self.reference("latest")?;
         let tags = self.registry.tags(&reference, &self.keyring).await;
         let tags = tags.map_err(|error| self.failed(&error, ""))?;
+        // Tags that are no full versions are others than the charts'.
         let versions = tags.into_iter().map(|tag| tag.replace('_', "+"));
-        let mut versions: Vec<String> = versions.filter(|version| is_strict(version)).collect();
+        let mut versions: Vec<String> = versions.filter(|version| versions::is_strict(version)).collect();
         versions::sort(&mut versions, |version| version);
         Ok(versions)
     }
@@ -153,40 +153,7 @@ impl Source<'_> {
     }
 }
 
-/// Tags that are no full versions are others than the charts'.
-fn is_strict(text: &str) -> bool {
-    let numbers = text.split(['-', '+']).next().unwrap_or_default();
-    let parts: Vec<&str> = numbers.split('.').collect();
-    let number = |part: &&str| {
-        !part.is_empty()
-            && part.bytes().all(|byte| byte.is_ascii_digit())
-            && (*part == "0" || !part.starts_with('0'))
-    };
-    parts.len() == 3 && parts.iter().all(number) && Version::parse(text).is_ok()
-}
-
 /// A chart's name in a registry may hold directories.
 pub(crate) fn check_name(chart: &str) -> Result<(), Error> {
     names::check_path(chart)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_full_versions_are_charts() {
-        for (text, expected) in [
-            ("1.2.3", true),
-            ("1.2.3-rc.1+b5", true),
-            ("0.0.0", true),
-            ("v1.2.3", false),
-            ("1.2", false),
-            ("01.2.3", false),
-            ("latest", false),
-            ("sha256-abc.sig", false),
-        ] {
-            assert_eq!(is_strict(text), expected, "{text}");
-        }
-    }
 }

@@ -11,7 +11,7 @@ use crate::cache::{self, Cache, is_digest, sha256};
 use crate::http::{Answer, Request, Validators};
 use crate::index::{Index, Release};
 use crate::repository::{Place, shown};
-use crate::versions::{Wanted, is_exact};
+use crate::versions::{Wanted, is_exact, is_loose};
 use crate::{Charts, Error, Freshness, Pulled, Repository, names, oci};
 
 /// An index as it was last read, with what tells whether it has changed.
@@ -152,7 +152,7 @@ impl Charts {
         freshness: Freshness,
     ) -> Result<Pulled, Error> {
         let source = self.0.registries.source(repository, place, chart)?;
-        let version = if is_exact(version) {
+        let version = if is_loose(version) {
             version.to_owned()
         } else {
             let key = repository.fingerprint(&["tags", chart]);

@@ -30,9 +30,26 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// Whether a text names one version and not a range, loosely (`v1.2` does).
+/// Whether a text names one version, now and later: `1.2.3`, `v1.2.3-rc.1+b5`. `1.2` does not, because it means the
+/// newest `1.2.x` where no version is written so.
 #[must_use]
 pub fn is_exact(text: &str) -> bool {
+    is_strict(text.strip_prefix('v').unwrap_or(text))
+}
+
+/// Whether it is a semantic version with nothing left out or added.
+pub(crate) fn is_strict(text: &str) -> bool {
+    let numbers = text.split(['-', '+']).next().unwrap_or_default();
+    let parts: Vec<&str> = numbers.split('.').collect();
+    let number = |part: &&str| {
+        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        digits && (*part == "0" || !part.starts_with('0'))
+    };
+    parts.len() == 3 && parts.iter().all(number) && Version::parse(text).is_ok()
+}
+
+/// Whether it is a version in the loose sense in which a registry is asked for a tag of that name.
+pub(crate) fn is_loose(text: &str) -> bool {
     Version::parse(text).is_ok()
 }
 
@@ -87,6 +104,26 @@ mod tests {
         check("~2.0.0-rc", Some("2.0.0"));
         check("9.x", None);
         assert!(Wanted::parse("latest").is_err());
-        assert!(is_exact("v1.2") && !is_exact("1.x") && !is_exact(""));
+        for (text, expected) in
+            [("v1.2.3", true), ("1.2.3-rc.1", true), ("1.2", false), ("1.x", false), ("", false)]
+        {
+            assert_eq!(is_exact(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_full_versions_are_charts() {
+        for (text, expected) in [
+            ("1.2.3", true),
+            ("1.2.3-rc.1+b5", true),
+            ("0.0.0", true),
+            ("v1.2.3", false),
+            ("1.2", false),
+            ("01.2.3", false),
+            ("latest", false),
+            ("sha256-abc.sig", false),
+        ] {
+            assert_eq!(is_strict(text), expected, "{text}");
+        }
     }
 }

@@ -91,6 +91,13 @@ async fn what_is_here_is_not_fetched_again() {
     world.index();
     assert_eq!(charts.pull(&repository, "web", "1.1.0", RECENT).await.unwrap().version, "1.1.0");
 
+    // What is left out of a version may be filled in otherwise later.
+    assert_eq!(charts.pull(&repository, "web", "1.0", RECENT).await.unwrap().version, "1.0.0");
+    world.chart("web", "1.0.7");
+    world.index();
+    assert_eq!(charts.pull(&repository, "web", "1.0", Freshness::Latest).await.unwrap().version, "1.0.7");
+    assert_eq!(charts.pull(&repository, "web", "1.0", RECENT).await.unwrap().version, "1.0.7");
+
     // And without the server what is known stays.
     drop(server);
     let third = world.charts();
