@@ -195,6 +195,7 @@ async fn render(
             destination_namespace: NAMESPACE.to_owned(),
             sources: vec![Source(source.clone())],
             freshness: Freshness::Latest,
+            refetch: false,
             kube_version: kube_version.clone(),
             api_versions: Arc::clone(&api_versions),
             seed: None,

@@ -53,6 +53,8 @@ pub(crate) struct Request {
     pub(crate) destination_namespace: String,
     pub(crate) sources: Vec<Source>,
     pub(crate) freshness: Freshness,
+    /// Whether even a chart's exact version is fetched again: somebody says that what is here is wrong.
+    pub(crate) refetch: bool,
     /// `v1.34.0`.
     pub(crate) kube_version: String,
     /// `apps/v1` and `apps/v1/Deployment`, sorted.
@@ -78,6 +80,7 @@ impl Request {
             destination_namespace: application.destination_namespace.clone(),
             sources: application.sources.clone(),
             freshness: Freshness::Recent,
+            refetch: false,
             kube_version,
             api_versions,
             seed: Some(own.finalize().into()),
@@ -165,7 +168,7 @@ pub(crate) async fn generate(
 ) -> Result<Generated, Failure> {
     let mut snapshots: Vec<Snapshot> = Vec::new();
     for (index, source) in request.sources.iter().enumerate() {
-        let snapshot = places.open(source, &request.project, request.freshness).await;
+        let snapshot = places.open(source, &request).await;
         snapshots.push(snapshot.map_err(|reason| Failure::unread(failed(&request, index, &reason)))?);
     }
     let (request, snapshots) = (Arc::new(request), Arc::new(snapshots));
@@ -193,7 +196,7 @@ pub(crate) async fn generate(
             return outcome;
         };
         let tree = Arc::clone(&snapshots[index].tree);
-        let fetched = places.build(tree, &path, &request.project, request.freshness).await;
+        let fetched = places.build(tree, &path, &request).await;
         let fetched = fetched.map_err(|reason| Failure::unread(failed(&request, index, &reason)))?;
         built[index] = Some(fetched);
     }

@@ -10,6 +10,7 @@ use tree::{MemoryTree, Tree, TreePath};
 
 use crate::application::Source;
 use crate::credentials::Credentials;
+use crate::generate::Request;
 
 /// Everything that a rendering may be made of.
 #[derive(Clone)]
@@ -27,29 +28,25 @@ impl Places {
     }
 
     /// The files of a source at its revision.
-    pub(crate) async fn open(
-        &self,
-        source: &Source,
-        project: &str,
-        freshness: Freshness,
-    ) -> Result<Snapshot, String> {
+    pub(crate) async fn open(&self, source: &Source, request: &Request) -> Result<Snapshot, String> {
         let url = source.repo_url();
         if self.is_fetched_chart(source) {
-            return self.pull(source, project, freshness).await;
+            return self.pull(source, request).await;
         }
         // A local place that answers for a chart repository has no versions.
         let revision = if source.chart().is_empty() { source.target_revision() } else { "HEAD" };
-        self.repositories.open(url, revision, freshness).await.map_err(|error| error.to_string())
+        self.repositories.open(url, revision, request.freshness).await.map_err(|error| error.to_string())
     }
 
-    async fn pull(&self, source: &Source, project: &str, freshness: Freshness) -> Result<Snapshot, String> {
-        let mut repository = match self.credentials(project).await? {
+    async fn pull(&self, source: &Source, request: &Request) -> Result<Snapshot, String> {
+        let mut repository = match self.credentials(&request.project).await? {
             Some(credentials) => credentials.by_url(source.repo_url()),
             None => charts::Repository::new(source.repo_url()),
         };
         repository.pass_credentials = source.0["helm"]["passCredentials"] == true;
         let (chart, version) = (source.chart(), source.target_revision());
-        let pulled = self.charts.pull(&repository, chart, version, fresh(freshness)).await;
+        let freshness = freshness(request, charts::is_exact(version));
+        let pulled = self.charts.pull(&repository, chart, version, freshness).await;
         let pulled = pulled.map_err(|error| error.to_string())?;
         let (chart, version, archive) = (chart.to_owned(), pulled.version, pulled.archive);
         let unpacked = tokio::task::spawn_blocking(move || unpack(&chart, &archive)).await;
@@ -62,11 +59,10 @@ impl Places {
         &self,
         tree: Arc<dyn Tree>,
         path: &TreePath,
-        project: &str,
-        freshness: Freshness,
+        request: &Request,
     ) -> Result<Built, String> {
-        let credentials = self.credentials(project).await?;
-        let (path, freshness) = (path.as_str(), fresh(freshness));
+        let credentials = self.credentials(&request.project).await?;
+        let (path, freshness) = (path.as_str(), freshness(request, true));
         let built = match &credentials {
             Some(credentials) => self.charts.build(tree, path, credentials, Mode::Build, freshness).await,
             None => self.charts.build(tree, path, &Public, Mode::Build, freshness).await,
@@ -83,10 +79,12 @@ impl Places {
     }
 }
 
-fn fresh(freshness: Freshness) -> charts::Freshness {
-    match freshness {
-        Freshness::Recent => charts::Freshness::Recent,
-        Freshness::Latest => charts::Freshness::Latest,
+/// A refresh looks for newer versions; what lasts is fetched again only on a hard one.
+fn freshness(request: &Request, lasting: bool) -> charts::Freshness {
+    if request.refetch || request.freshness == Freshness::Latest && !lasting {
+        charts::Freshness::Latest
+    } else {
+        charts::Freshness::Recent
     }
 }
 

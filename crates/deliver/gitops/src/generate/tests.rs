@@ -48,6 +48,7 @@ fn request(sources: Value) -> Request {
         destination_namespace: "shop".to_owned(),
         sources: sources.collect(),
         freshness: Freshness::Recent,
+        refetch: false,
         kube_version: "v1.34.0".to_owned(),
         api_versions: Arc::default(),
         seed: None,

@@ -163,6 +163,7 @@ impl Memory {
             let mut request = Request::of(application, kube_version, Arc::clone(&wanted.api_versions), seed);
             if refresh.is_some() {
                 request.freshness = Freshness::Latest;
+                request.refetch = refresh == Some("hard");
             }
             self.rendering = Some(self.start(shared, key, request, wanted, refresh.is_some()));
         }
