@@ -4,7 +4,7 @@ use charts::{Charts, ClientCertificate, Config, Error, Freshness, Repository, Tl
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use rustls::server::WebPkiClientVerifier;
-use test_kit::{FileServer, Serving};
+use test_kit::{FileServer, ImageRegistry, Serving};
 
 use crate::world::World;
 
@@ -87,4 +87,45 @@ async fn servers_are_verified_as_the_repository_says() {
     };
     let repository = Repository { tls: broken, ..Repository::new(server.url()) };
     assert!(world.charts().pull(&repository, "web", "", RECENT).await.is_err());
+}
+
+/// The real registry with TLS and passwords; the chart is pushed by the real `helm`.
+#[tokio::test]
+async fn registries_are_verified_too() {
+    let world = World::new();
+    let archive = world.chart("web", "1.0.0");
+    let authority = Authority::new();
+    let own = authority.issue("127.0.0.1");
+    world.write("helm/ca.pem", &authority.0.pem());
+    world.write("helm/tls.crt", &own.certificate);
+    world.write("helm/tls.key", &own.key);
+    // Alice's password is "sesame".
+    let hash = bcrypt::hash("sesame", 5).unwrap();
+    world.write("helm/htpasswd", &format!("alice:{hash}\n"));
+    let file = |name: &str| world.path("helm").join(name);
+    let registry = ImageRegistry::secured(&file("tls.crt"), &file("tls.key"), &file("htpasswd"));
+    let place = format!("oci://{}/team", registry.host());
+    let ca = file("ca.pem").display().to_string();
+    let archive = archive.display().to_string();
+    world.helm(&["push", &archive, &place, "--ca-file", &ca, "--username", "alice", "--password", "sesame"]);
+
+    let trusting = Tls { authorities: authority.0.pem(), ..Tls::default() };
+    let skipping = Tls { verification: Verification::Skipped, ..Tls::default() };
+    let nobody = Tls { authorities: Authority::new().0.pem(), ..Tls::default() };
+    let pull = async |tls: Tls, password: &str, version: &str| {
+        let repository = Repository {
+            username: "alice".to_owned(),
+            password: password.to_owned(),
+            tls,
+            ..Repository::new(&place)
+        };
+        world.charts().pull(&repository, "web", version, RECENT).await
+    };
+    assert_eq!(pull(trusting.clone(), "sesame", "*").await.unwrap().version, "1.0.0");
+    assert_eq!(pull(skipping, "sesame", "1.0.0").await.unwrap().version, "1.0.0");
+    let denied = pull(trusting, "tulip", "1.0.0").await.unwrap_err();
+    assert!(matches!(denied, Error::Fetch { .. }) && !denied.to_string().contains("tulip"), "{denied}");
+    let unknown = pull(nobody, "sesame", "1.0.0").await.unwrap_err();
+    assert!(matches!(unknown, Error::Unreachable { .. }), "{unknown}");
+    assert!(unknown.to_string().contains(&format!("{place}/web is unreachable: ")), "{unknown}");
 }
