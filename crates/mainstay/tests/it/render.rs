@@ -263,6 +263,31 @@ fn charts_come_from_repositories() {
     assert!(missing.contains(&format!("chart \"other\" not found in {url} repository")), "{missing}");
 }
 
+/// Several processes share one cache, and none sees half of what another writes.
+#[test]
+fn many_processes_share_a_cache() {
+    let world = World::new();
+    world.chart("c", "");
+    world.helm(&["package", "c", "--destination", "served"]);
+    world.helm(&["repo", "index", "served"]);
+    let server = FileServer::start(&world.0.path().join("served"));
+    let url = server.url();
+    let expected = world.helm(&["template", "demo", "c", "--kube-version", "1.34.1"]);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for version in ["1.x", "1.0.0"] {
+                    let flags = ["c", "--repo", &url, "--version", version, "--release-name", "demo"];
+                    assert_eq!(world.rendered(&flags), expected);
+                }
+            });
+        }
+    });
+    let archives =
+        std::fs::read_dir(world.0.path().join(".cache/mainstay/charts/archives")).expect("a cache");
+    assert_eq!(archives.count(), 1);
+}
+
 const APPLICATION: &str = "\
 apiVersion: argoproj.io/v1alpha1
 kind: Application
