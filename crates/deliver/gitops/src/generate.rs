@@ -88,19 +88,13 @@ impl Request {
     }
 
     /// What the output depends on apart from files. Types matter only to charts.
-    fn fingerprint(&self, revisions: &[String], built: &[Option<Built>], charts: bool) -> [u8; 32] {
+    fn fingerprint(&self, revisions: &[String], charts: bool) -> [u8; 32] {
         let sources: Vec<&Value> = self.sources.iter().map(|source| &source.0).collect();
         let mut hash = Sha256::new();
         let fixed = json!([self.name, self.instance, self.project, self.destination_namespace, sources]);
         hash.update(fixed.to_string());
         if fixed.to_string().contains("ARGOCD_APP_REVISION") {
             hash.update(revisions.join(" "));
-        }
-        for (index, built) in built.iter().enumerate() {
-            if let Some(built) = built {
-                hash.update((index as u64).to_le_bytes());
-                hash.update(built.fingerprint);
-            }
         }
         if charts {
             hash.update(&self.kube_version);
@@ -118,6 +112,8 @@ impl Request {
 pub(crate) struct Record {
     fingerprint: [u8; 32],
     charts: bool,
+    /// The dependencies that were fetched, by position of the source.
+    built: Vec<Option<[u8; 32]>>,
     /// By position of the source whose repository was read.
     reads: Vec<(usize, Vec<(TreePath, Read)>)>,
     /// What kustomizations took from elsewhere.
@@ -254,8 +250,8 @@ impl Rendering {
         // What failed may be a chart that served types would let pass.
         let charts =
             rendered.as_ref().map_or(true, |(types, _)| types.contains(&SourceType::Helm) || inner());
-        let fingerprint = self.request.fingerprint(&revisions, &self.built, charts);
-        let record = Arc::new(Record { fingerprint, charts, reads, outside });
+        let fingerprint = self.request.fingerprint(&revisions, charts);
+        let record = Arc::new(Record { fingerprint, charts, built: self.fetched(), reads, outside });
         match rendered {
             Ok((types, manifests)) => Ok(Generated { revisions, types, manifests: Some(manifests), record }),
             Err(message) => Err(Failure { message, record: Some(record) }),
@@ -291,8 +287,18 @@ impl Rendering {
         Ok((types, manifests))
     }
 
+    /// What of the charts had to be fetched.
+    fn fetched(&self) -> Vec<Option<[u8; 32]>> {
+        self.built.iter().map(|built| built.as_ref().map(|built| built.fingerprint)).collect()
+    }
+
     fn still_holds(&self, record: &Record, revisions: &[String]) -> bool {
-        record.fingerprint == self.request.fingerprint(revisions, &self.built, record.charts)
+        // Dependencies of a chart that did not change are looked for again only when somebody asks.
+        let untried = self.built.iter().all(Option::is_none) && self.request.freshness == Freshness::Recent;
+        if !untried && record.built != self.fetched() {
+            return false;
+        }
+        record.fingerprint == self.request.fingerprint(revisions, record.charts)
             && record.reads.iter().all(|(index, reads)| {
                 let snapshot = self.snapshots.get(*index);
                 snapshot.is_some_and(|snapshot| tree::unchanged(&snapshot.tree, reads).unwrap_or(false))

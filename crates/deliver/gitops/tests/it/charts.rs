@@ -181,10 +181,30 @@ async fn missing_dependencies_are_built() {
     .await;
     let running = world.start(quick());
     world.application("umbrella", "umbrella", automated()).await;
-    world.application("broken", "broken", automated()).await;
     world.synced("umbrella").await;
     map_data(&world, "umbrella", "web", json!({"version": "1.0.0", "key": "of the parent"})).await;
     map_data(&world, "umbrella", "beside", json!({"key": "shared"})).await;
+    // Another file of the chart changes: its dependencies are still known.
+    repository.write("umbrella/values.yaml", "global: {key: changed}\n");
+    repository.commit("values");
+    map_data(&world, "umbrella", "beside", json!({"key": "changed"})).await;
+    map_data(&world, "umbrella", "web", json!({"version": "1.0.0", "key": "default"})).await;
+    assert_eq!(server.count("/web-1.0.0.tgz", 200), 1);
+
+    // A change elsewhere renders nothing and asks nobody; a refresh looks for newer versions.
+    published.chart("web", "1.4.0");
+    let before = (running.metrics.counts().renders, server.seen().len());
+    repository.write("elsewhere.yaml", "x: 1\n");
+    let commit = repository.commit("elsewhere");
+    world
+        .until("umbrella", "the new commit", |one| one["status"]["sync"]["revision"] == commit.as_str())
+        .await;
+    assert_eq!((running.metrics.counts().renders, server.seen().len()), before);
+    let refresh = json!({"metadata": {"annotations": {"argocd.argoproj.io/refresh": "hard"}}});
+    world.change(&client::resource::APPLICATIONS, "argocd", "umbrella", refresh).await;
+    map_data(&world, "umbrella", "web", json!({"version": "1.4.0", "key": "default"})).await;
+
+    world.application("broken", "broken", automated()).await;
     let broken = world
         .until("broken", "unreachable", |one| {
             let message = one["status"]["conditions"][0]["message"].as_str().unwrap_or_default();
@@ -192,13 +212,6 @@ async fn missing_dependencies_are_built() {
         })
         .await;
     assert_eq!(broken["status"]["sync"]["status"], "Unknown");
-
-    // Another file of the chart changes: its dependencies are still known.
-    repository.write("umbrella/values.yaml", "global: {key: changed}\n");
-    repository.commit("values");
-    map_data(&world, "umbrella", "beside", json!({"key": "changed"})).await;
-    map_data(&world, "umbrella", "web", json!({"version": "1.0.0", "key": "default"})).await;
-    assert_eq!(server.count("/web-1.0.0.tgz", 200), 1);
     running.stop().await;
 }
 
