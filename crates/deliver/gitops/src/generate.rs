@@ -11,6 +11,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use charts::Built;
 use git::{Freshness, Snapshot};
 use objects::Value;
@@ -112,8 +113,8 @@ impl Request {
 pub(crate) struct Record {
     fingerprint: [u8; 32],
     charts: bool,
-    /// The dependencies that were fetched, by position of the source.
-    built: Vec<Option<[u8; 32]>>,
+    /// Of what was fetched besides the sources.
+    fetched: [u8; 32],
     /// By position of the source whose repository was read.
     reads: Vec<(usize, Vec<(TreePath, Read)>)>,
     /// What kustomizations took from elsewhere.
@@ -169,32 +170,39 @@ pub(crate) async fn generate(
     }
     let (request, snapshots) = (Arc::new(request), Arc::new(snapshots));
     let outside = Arc::new(Outside::new(places.repositories.clone(), request.freshness));
-    let mut built: Vec<Option<Built>> = vec![None; request.sources.len()];
+    let mut fetched = Fetched { built: vec![None; request.sources.len()], files: BTreeMap::new() };
     loop {
         let rendering = Rendering {
             request: Arc::clone(&request),
             snapshots: Arc::clone(&snapshots),
-            built: built.clone(),
+            fetched: fetched.clone(),
             metrics: Arc::clone(&metrics),
             outside: Arc::clone(&outside),
-            missing: Cell::new(None),
+            need: Cell::new(None),
         };
         let earlier = earlier.clone();
         let permit = renderers.acquire().await.expect("the semaphore is never closed");
         let ended = tokio::task::spawn_blocking(move || rendering.run(earlier)).await;
         // Nobody waits to render while a host is waited for.
         drop(permit);
-        let (outcome, missing) = ended.unwrap_or_else(|_| {
+        let (outcome, need) = ended.unwrap_or_else(|_| {
             let message = "Failed to load target state: the rendering broke off".to_owned();
             (Err(Failure::unread(message)), None)
         });
-        let Some((index, path)) = missing.filter(|(index, _)| built[*index].is_none()) else {
-            return outcome;
-        };
-        let tree = Arc::clone(&snapshots[index].tree);
-        let fetched = places.build(tree, &path, &request).await;
-        let fetched = fetched.map_err(|reason| Failure::unread(failed(&request, index, &reason)))?;
-        built[index] = Some(fetched);
+        let Some(need) = need.filter(|need| !fetched.has(need)) else { return outcome };
+        let index = need.source;
+        let failed = |reason: String| Failure::unread(failed(&request, index, &reason));
+        match need.what {
+            Needed::Dependencies(path) => {
+                let tree = Arc::clone(&snapshots[index].tree);
+                let built = places.build(tree, &path, &request).await.map_err(failed)?;
+                fetched.built[index] = Some(built);
+            }
+            Needed::Values(url) => {
+                let content = places.values(&url, &request).await.map_err(failed)?;
+                fetched.files.insert(url, content);
+            }
+        }
     }
 }
 
@@ -206,23 +214,76 @@ fn failed(request: &Request, index: usize, reason: &str) -> String {
     )
 }
 
+/// What a rendering turned out to need that is in no source.
+#[derive(Debug, Clone, Default)]
+struct Fetched {
+    /// Charts with their dependencies, by position of the source.
+    built: Vec<Option<Built>>,
+    /// Files of values by URL.
+    files: BTreeMap<String, Bytes>,
+}
+
+/// Something that a rendering cannot go on without.
+#[derive(Debug)]
+struct Need {
+    /// The position of the source.
+    source: usize,
+    what: Needed,
+}
+
+#[derive(Debug)]
+enum Needed {
+    /// Those of the chart at this path.
+    Dependencies(TreePath),
+    /// The file of values at this URL.
+    Values(String),
+}
+
+impl Fetched {
+    fn has(&self, need: &Need) -> bool {
+        match &need.what {
+            Needed::Dependencies(_) => self.built[need.source].is_some(),
+            Needed::Values(url) => self.files.contains_key(url),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.built.iter().all(Option::is_none)
+    }
+
+    /// The same as long as the same was fetched.
+    fn fingerprint(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for (index, built) in self.built.iter().enumerate() {
+            if let Some(built) = built {
+                hash.update((index as u64).to_le_bytes());
+                hash.update(built.fingerprint);
+            }
+        }
+        for (url, content) in &self.files {
+            hash.update((url.len() as u64).to_le_bytes());
+            hash.update(url);
+            hash.update(Sha256::digest(content));
+        }
+        hash.finalize().into()
+    }
+}
+
 /// One rendering, on the thread that does it.
 struct Rendering {
     request: Arc<Request>,
     snapshots: Arc<Vec<Snapshot>>,
-    /// Charts whose dependencies had to be fetched, by position of the source.
-    built: Vec<Option<Built>>,
+    fetched: Fetched,
     metrics: Arc<Metrics>,
     outside: Arc<Outside>,
-    /// A chart that cannot be rendered without its dependencies: the position of the source, and where it lies.
-    missing: Cell<Option<(usize, TreePath)>>,
+    need: Cell<Option<Need>>,
 }
 
 impl Rendering {
     /// How it went, and what must be fetched for it to go on.
-    fn run(&self, earlier: Option<Earlier>) -> (Result<Generated, Failure>, Option<(usize, TreePath)>) {
+    fn run(&self, earlier: Option<Earlier>) -> (Result<Generated, Failure>, Option<Need>) {
         let outcome = self.outcome(earlier);
-        (outcome, self.missing.take())
+        (outcome, self.need.take())
     }
 
     fn outcome(&self, earlier: Option<Earlier>) -> Result<Generated, Failure> {
@@ -251,7 +312,8 @@ impl Rendering {
         let charts =
             rendered.as_ref().map_or(true, |(types, _)| types.contains(&SourceType::Helm) || inner());
         let fingerprint = self.request.fingerprint(&revisions, charts);
-        let record = Arc::new(Record { fingerprint, charts, built: self.fetched(), reads, outside });
+        let fetched = self.fetched.fingerprint();
+        let record = Arc::new(Record { fingerprint, charts, fetched, reads, outside });
         match rendered {
             Ok((types, manifests)) => Ok(Generated { revisions, types, manifests: Some(manifests), record }),
             Err(message) => Err(Failure { message, record: Some(record) }),
@@ -287,15 +349,10 @@ impl Rendering {
         Ok((types, manifests))
     }
 
-    /// What of the charts had to be fetched.
-    fn fetched(&self) -> Vec<Option<[u8; 32]>> {
-        self.built.iter().map(|built| built.as_ref().map(|built| built.fingerprint)).collect()
-    }
-
     fn still_holds(&self, record: &Record, revisions: &[String]) -> bool {
-        // Dependencies of a chart that did not change are looked for again only when somebody asks.
-        let untried = self.built.iter().all(Option::is_none) && self.request.freshness == Freshness::Recent;
-        if !untried && record.built != self.fetched() {
+        // What was fetched for files that did not change is looked for again only when somebody asks.
+        let untried = self.fetched.is_empty() && self.request.freshness == Freshness::Recent;
+        if !untried && record.fetched != self.fetched.fingerprint() {
             return false;
         }
         record.fingerprint == self.request.fingerprint(revisions, record.charts)
@@ -341,11 +398,16 @@ struct One<'a> {
 }
 
 impl One<'_> {
+    /// Says what is needed; the rendering ends, and begins again with it.
+    fn need(&self, what: Needed) {
+        self.rendering.need.set(Some(Need { source: self.index, what }));
+    }
+
     /// The chart at a path, with its dependencies.
     fn chart(&self, path: &TreePath) -> Result<helm::Chart, String> {
         // Read even where it was built from the same files, so that it is known what the rendering depends on.
         let mut files = helm::read(self.tree, path.as_str()).map_err(|error| text(&error))?;
-        if let Some(built) = &self.rendering.built[self.index] {
+        if let Some(built) = &self.rendering.fetched.built[self.index] {
             files.clone_from(&built.files);
         }
         let chart = helm::from_files(files).map_err(|error| text(&error))?;
@@ -353,7 +415,7 @@ impl One<'_> {
         if missing.is_empty() {
             return Ok(chart);
         }
-        self.rendering.missing.set(Some((self.index, path.clone())));
+        self.need(Needed::Dependencies(path.clone()));
         Err(format!(
             "an error occurred while checking for chart dependencies. You may need to run `helm dependency build` to fetch missing dependencies: found in Chart.yaml, but missing in charts/ directory: {}",
             missing.join(", ")

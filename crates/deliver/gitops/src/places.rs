@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use charts::{Built, Charts, Lookup as _, Mode, Public};
 use client::Client;
 use git::{Freshness, Repositories, Snapshot};
@@ -68,6 +69,12 @@ impl Places {
             None => self.charts.build(tree, path, &Public, Mode::Build, freshness).await,
         };
         built.map_err(|error| error.to_string())
+    }
+
+    /// A file of values by its URL.
+    pub(crate) async fn values(&self, url: &str, request: &Request) -> Result<Bytes, String> {
+        let values = self.charts.values(url, freshness(request, false)).await;
+        values.map_err(|error| format!("value file: {error}"))
     }
 
     async fn credentials(&self, project: &str) -> Result<Option<Credentials>, String> {

@@ -129,6 +129,7 @@ struct Inner {
     indexes: Flights<CachedIndex>,
     tags: Flights<Arc<Vec<String>>>,
     archives: Flights<Known>,
+    files: Flights<Bytes>,
     /// Downloads at the same time; a host that does not answer occupies one until its deadline.
     downloads: Arc<tokio::sync::Semaphore>,
 }
@@ -146,6 +147,7 @@ impl Charts {
             indexes: Flights::new(),
             tags: Flights::new(),
             archives: Flights::new(),
+            files: Flights::new(),
             downloads: Arc::new(tokio::sync::Semaphore::new(PARALLEL)),
             config,
         };

@@ -37,6 +37,9 @@ pub(crate) struct Known {
 /// A version that was fetched stays what it is.
 const FOREVER: Duration = Duration::MAX;
 
+/// What a file of values may have: as much as a file in a chart.
+const VALUES: u64 = 5 << 20;
+
 impl Charts {
     /// Fetches a chart. The version is one (`1.2.3`), a range (`^1.2`, `1.x`, `>=1 <2`) or empty for the newest; of a
     /// range the highest is taken, and pre-releases only if the range names one.
@@ -98,6 +101,25 @@ impl Charts {
         };
         let archive = self.archive(repository, &base, &url, "", Freshness::Latest).await?;
         Ok(Pulled { version: String::new(), ..archive })
+    }
+
+    /// Fetches a file of values by its URL; it is kept for as long as an index is.
+    ///
+    /// # Errors
+    /// If it cannot be reached in time, is not there, or is larger than a file of a chart may be.
+    pub async fn values(&self, url: &str, freshness: Freshness) -> Result<Bytes, Error> {
+        let repository = Repository::new(url);
+        let Place::Http(base) = repository.place()? else {
+            let reason = "values come from http:// and https://".to_owned();
+            return Err(Error::Url { url: shown(url), reason });
+        };
+        let fetch = |_| async {
+            match self.get(&repository, &base, &base, Validators::default(), VALUES).await? {
+                Answer::Body(content, _) => Ok(content.into()),
+                _ => Err(Error::Fetch { url: shown(url), reason: "404 Not Found".to_owned() }),
+            }
+        };
+        self.0.files.get(url, freshness, self.0.config.index_age, fetch).await
     }
 
     async fn pull_http(

@@ -7,7 +7,7 @@ use tree::{Tree, TreePath};
 
 use super::directory::objects_of;
 use super::environment::Environment;
-use super::{One, text};
+use super::{Needed, One, text};
 use crate::application::Source;
 
 pub(super) fn render(
@@ -107,7 +107,7 @@ fn file(
         None => {
             let name = environment.substitute(name);
             if name.contains("://") {
-                return Err(format!("value file {name}: value files from URLs are not supported yet"));
+                return fetched(one, name).map(Some);
             }
             match name.strip_prefix('/') {
                 Some(from_root) => (one.tree, TreePath::root(), from_root.to_owned()),
@@ -125,6 +125,18 @@ fn file(
             if std::ptr::addr_eq(tree, one.tree) { "" } else { name.split('/').next().unwrap_or_default() };
         (format!("{origin}/{file}"), String::from_utf8_lossy(&content).into_owned())
     }))
+}
+
+/// A value file that a URL names: what it is and what it holds.
+fn fetched(one: &One<'_>, url: String) -> Result<(String, String), String> {
+    if let Some(content) = one.rendering.fetched.files.get(&url) {
+        return Ok((url, String::from_utf8_lossy(content).into_owned()));
+    }
+    if !url.starts_with("https://") && !url.starts_with("http://") {
+        return Err(format!("the URL scheme of value file {url} is not allowed"));
+    }
+    one.need(Needed::Values(url.clone()));
+    Err(format!("value file {url} is not here"))
 }
 
 /// The tree and path that `$ref/path` names; a `$NAME` that is the build environment's is none.

@@ -98,6 +98,13 @@ async fn ranges_follow_what_is_published() {
     let chart = |version: &str| json!({"repoURL": server.url(), "chart": "web", "targetRevision": version});
     create(&world, "exact", chart("1.0.0")).await;
     create(&world, "ranged", chart("1.x")).await;
+    let fetched = published.served().join("values.yaml");
+    std::fs::write(&fetched, "key: fetched\n").unwrap();
+    let mut from_url = chart("1.0.0");
+    from_url["helm"] = json!({"valueFiles": [format!("{}/values.yaml", server.url())]});
+    create(&world, "fetched", from_url.clone()).await;
+    from_url["helm"] = json!({"valueFiles": ["file:///etc/passwd"]});
+    create(&world, "refused", from_url).await;
     let mut with_values = chart("~1.0");
     with_values["helm"] =
         json!({"valueFiles": ["$git/values/web.yaml"], "parameters": [{"name": "unused", "value": "1"}]});
@@ -109,6 +116,13 @@ async fn ranges_follow_what_is_published() {
     assert_eq!(exact["status"]["sourceType"], "Helm");
     map_data(&world, "ranged", "web", json!({"version": "1.0.0", "key": "default"})).await;
     map_data(&world, "both", "web", json!({"version": "1.0.0", "key": "from git"})).await;
+    world.synced("fetched").await;
+    map_data(&world, "fetched", "web", json!({"version": "1.0.0", "key": "fetched"})).await;
+    let refused = |one: &Value| {
+        let message = one["status"]["conditions"][0]["message"].as_str().unwrap_or_default();
+        message.contains("the URL scheme of value file file:///etc/passwd is not allowed")
+    };
+    world.until("refused", "the scheme is refused", refused).await;
     let both = world.synced("both").await;
     assert_eq!(both["status"]["sync"]["revisions"][0], "1.0.0");
 

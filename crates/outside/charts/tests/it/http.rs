@@ -162,6 +162,23 @@ async fn credentials_stay_at_home() {
 }
 
 #[tokio::test]
+async fn values_are_fetched_too() {
+    let world = World::new();
+    world.write("served/values.yaml", "key: fetched\n");
+    let server = FileServer::start(&world.served());
+    let charts = world.charts();
+    let url = format!("{}/values.yaml", server.url());
+    for _ in 0..3 {
+        assert_eq!(charts.values(&url, RECENT).await.unwrap(), "key: fetched\n");
+    }
+    assert_eq!(server.seen().len(), 1);
+    let absent = charts.values(&format!("{}/absent.yaml", server.url()), RECENT).await.unwrap_err();
+    assert!(absent.to_string().contains("absent.yaml : 404 Not Found"), "{absent}");
+    assert!(matches!(charts.values("file:///etc/passwd", RECENT).await, Err(Error::Url { .. })));
+    assert!(matches!(charts.values("oci://host/values", RECENT).await, Err(Error::Url { .. })));
+}
+
+#[tokio::test]
 async fn failures_name_the_repository_and_the_cause() {
     let world = World::new();
     let charts = world.charts();
