@@ -26,16 +26,7 @@ const FAILED: u8 = 2;
 
 /// Renders and prints; the exit code says whether there was a difference, or that it could not be told.
 pub(crate) async fn run(args: &cli::Render, environment: &Environment) -> Result<ExitCode> {
-    let renderer = Renderer {
-        args,
-        cache: environment.cache_dir(),
-        world: World { now: jiff::Timestamp::now(), seed: seed() },
-    };
-    let result = match &args.against {
-        None => renderer.print().await,
-        Some(revision) => renderer.compare(revision).await,
-    };
-    match result {
+    match answer(args, environment).await {
         // Whoever reads no further has what it wanted.
         Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
         Err(error) if args.against.is_some() => {
@@ -43,6 +34,20 @@ pub(crate) async fn run(args: &cli::Render, environment: &Environment) -> Result
             Ok(ExitCode::from(FAILED))
         }
         result => result,
+    }
+}
+
+async fn answer(args: &cli::Render, environment: &Environment) -> Result<ExitCode> {
+    let mut renderer = Renderer {
+        args,
+        cache: environment.cache_dir(),
+        elsewhere: chart::Elsewhere::new(),
+        world: World { now: jiff::Timestamp::now(), seed: seed() },
+    };
+    renderer.elsewhere = chart::elsewhere(args, &renderer.charts()).await?;
+    match &args.against {
+        None => renderer.print().await,
+        Some(revision) => renderer.compare(revision).await,
     }
 }
 
@@ -68,6 +73,7 @@ fn say(text: &str) -> Result<()> {
 struct Renderer<'a> {
     args: &'a cli::Render,
     cache: PathBuf,
+    elsewhere: chart::Elsewhere,
     world: World,
 }
 
@@ -134,7 +140,7 @@ impl Renderer<'_> {
     async fn chart(&self, place: Option<&Place>) -> Result<Option<helm::Rendered>> {
         if self.is_remote() {
             let chart = self.fetch().await?;
-            let options = chart::options(self.args, None, self.world)?;
+            let options = chart::options(self.args, None, &self.elsewhere, self.world)?;
             return chart::render(&chart, &options).map(Some);
         }
         let place = match place {
@@ -154,7 +160,7 @@ impl Renderer<'_> {
             let built = charts.build(tree, path, &Public, Mode::Update, Freshness::Recent).await?;
             chart = helm::from_files(built.files)?;
         }
-        let options = chart::options(self.args, Some(&place), self.world)?;
+        let options = chart::options(self.args, Some(&place), &self.elsewhere, self.world)?;
         chart::render(&chart, &options).map(Some)
     }
 

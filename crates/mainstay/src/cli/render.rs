@@ -45,7 +45,7 @@ pub(crate) struct Release {
     /// The namespace of the release.
     #[arg(long, short, value_name = "NAME", default_value = "default")]
     pub(crate) namespace: String,
-    /// Values from a YAML file, `-` being standard input (repeatable; later ones win).
+    /// Values from a YAML file, `-` being standard input, or a URL (repeatable; later ones win).
     #[arg(long, short = 'f', value_name = "FILE", value_delimiter = ',')]
     pub(crate) values: Vec<String>,
     /// Set values, as in key1=val1,key2=val2 (repeatable).

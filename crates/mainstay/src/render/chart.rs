@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use charts::{Charts, Freshness};
 use helm::{Manifest, Rendered, Set, SetKind};
 
 use super::place::Place;
@@ -40,8 +41,35 @@ pub(super) struct World {
     pub(super) seed: [u8; 32],
 }
 
+/// What flags name that is no file here, read once for all renderings: standard input (`-`) and URLs.
+pub(super) type Elsewhere = BTreeMap<String, Bytes>;
+
+/// # Errors
+/// If one of them cannot be read.
+pub(super) async fn elsewhere(args: &cli::Render, charts: &Charts) -> Result<Elsewhere> {
+    let of_files = args.release.set_file.iter().flat_map(|expression| files_of(expression));
+    let names: BTreeSet<String> = args.release.values.iter().cloned().chain(of_files).collect();
+    let mut found = Elsewhere::new();
+    for name in names {
+        if name.trim() == "-" {
+            let mut content = Vec::new();
+            std::io::stdin().read_to_end(&mut content).context("read standard input")?;
+            found.insert(name, content.into());
+        } else if name.starts_with("https://") || name.starts_with("http://") {
+            let content = charts.values(&name, Freshness::Recent).await?;
+            found.insert(name, content);
+        }
+    }
+    Ok(found)
+}
+
 /// The options that the flags say. Files that lie in the repository around the chart are those of `place`'s revision.
-pub(super) fn options(args: &cli::Render, place: Option<&Place>, world: World) -> Result<helm::Options> {
+pub(super) fn options(
+    args: &cli::Render,
+    place: Option<&Place>,
+    elsewhere: &Elsewhere,
+    world: World,
+) -> Result<helm::Options> {
     let release = &args.release;
     let mut options = helm::Options {
         release_name: release.release_name.clone(),
@@ -57,7 +85,7 @@ pub(super) fn options(args: &cli::Render, place: Option<&Place>, world: World) -
         ..helm::Options::default()
     };
     for name in &release.values {
-        let content = read(name, place)?;
+        let content = read(name, place, elsewhere)?;
         let text = std::str::from_utf8(&content).with_context(|| format!("failed to parse {name}"))?;
         let documents = yaml::documents(text).with_context(|| format!("failed to parse {name}"))?;
         if let Some(other) = documents.iter().find(|document| !document.is_object()) {
@@ -77,7 +105,7 @@ pub(super) fn options(args: &cli::Render, place: Option<&Place>, world: World) -
     }
     for expression in &release.set_file {
         for name in files_of(expression) {
-            let content = read(&name, place)
+            let content = read(&name, place, elsewhere)
                 .map_err(|error| anyhow::anyhow!("failed parsing --set-file data: {error:#}"))?;
             options.set_files.insert(name, content);
         }
@@ -85,15 +113,10 @@ pub(super) fn options(args: &cli::Render, place: Option<&Place>, world: World) -
     Ok(options)
 }
 
-fn read(name: &str, place: Option<&Place>) -> Result<Bytes> {
+fn read(name: &str, place: Option<&Place>, elsewhere: &Elsewhere) -> Result<Bytes> {
     let failed = || format!("open {name}");
-    if name.trim() == "-" {
-        let mut content = Vec::new();
-        std::io::stdin().read_to_end(&mut content).context("read standard input")?;
-        return Ok(content.into());
-    }
-    if name.contains("://") {
-        bail!("{name}: values from URLs are not supported; save the file first");
+    if let Some(content) = elsewhere.get(name) {
+        return Ok(content.clone());
     }
     if let Some(place) = place.filter(|place| place.in_git)
         && let Some(path) = place.path_of(Path::new(name))

@@ -249,6 +249,9 @@ fn charts_come_from_repositories() {
     compare(&world, "c", &["--repo", &url]);
     compare(&world, "c", &["--repo", &url, "--version", "^1"]);
     compare(&world, &format!("{url}/c-1.0.0.tgz"), &[]);
+    world.write("served/values.yaml", "map: {x: fetched}\n");
+    let values = format!("{url}/values.yaml");
+    compare(&world, "c", &["-f", &values, "--set-file", &format!("file={values}")]);
     let registry = ImageRegistry::start();
     let host = registry.url().trim_start_matches("http://").to_owned();
     world.helm(&["push", "served/c-1.0.0.tgz", &format!("oci://{host}/team"), "--plain-http"]);
