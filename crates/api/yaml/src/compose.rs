@@ -180,10 +180,7 @@ impl<'d, S: Sink> Decoder<'d, '_, S> {
             self.count(node.line)?;
         }
         let Content::Scalar { value, implicit } = &node.content else {
-            let message = match node.content {
-                Content::Mapping(_) => "yaml: invalid map key: map[interface {}]interface {}",
-                _ => "yaml: invalid map key: []interface {}",
-            };
+            let message = format!("yaml: invalid map key: {}", self.go_syntax(id, 0));
             return Err(Error::new(message, node.line + 1, 1));
         };
         let (scalar, text) = typed(node, value, *implicit)?;
@@ -208,6 +205,39 @@ impl<'d, S: Sink> Decoder<'d, '_, S> {
         })
     }
 
+    /// A collection as Go's `%#v` prints it.
+    fn go_syntax(&self, id: NodeId, depth: usize) -> String {
+        const DEEPEST: usize = 20;
+        if depth > DEEPEST {
+            return "...".to_owned();
+        }
+        let node = &self.nodes[id];
+        match &node.content {
+            Content::Scalar { value, implicit } => match typed(node, value, *implicit) {
+                Ok((Scalar::Null, _)) => "interface {}(nil)".to_owned(),
+                Ok((Scalar::Bool(value), _)) => value.to_string(),
+                Ok((Scalar::Int(value), _)) => value.to_string(),
+                Ok((Scalar::Uint(value), _)) => format!("{value:#x}"),
+                Ok((Scalar::Float(value), _)) => crate::number::float_g(value),
+                Ok((_, text)) => format!("{text:?}"),
+                Err(_) => String::new(),
+            },
+            Content::Sequence(items) => {
+                let items: Vec<String> = items.iter().map(|&item| self.go_syntax(item, depth + 1)).collect();
+                format!("[]interface {{}}{{{}}}", items.join(", "))
+            }
+            Content::Mapping(entries) => {
+                let entry = |&(key, value): &(NodeId, NodeId)| {
+                    format!("{}:{}", self.go_syntax(key, depth + 1), self.go_syntax(value, depth + 1))
+                };
+                let mut entries: Vec<String> = entries.iter().map(entry).collect();
+                entries.sort();
+                format!("map[interface {{}}]interface {{}}{{{}}}", entries.join(", "))
+            }
+            Content::Alias { target, .. } => self.go_syntax(*target, depth + 1),
+        }
+    }
+
     fn scalar(&mut self, node: &Node<'_>, value: &str, implicit: bool) -> Result<S::Value, Error> {
         let (scalar, text) = typed(node, value, implicit)?;
         Ok(match scalar {
@@ -223,6 +253,19 @@ impl<'d, S: Sink> Decoder<'d, '_, S> {
             Scalar::String | Scalar::Timestamp => self.sink.string(text),
         })
     }
+}
+
+/// The value of a plain scalar; `None` if it has no JSON form.
+pub(crate) fn plain<S: Sink>(sink: &mut S, text: Cow<'_, str>) -> Option<S::Value> {
+    Some(match resolve(&text) {
+        Scalar::Null => sink.null(),
+        Scalar::Bool(value) => sink.bool(value),
+        Scalar::Int(value) => sink.int(value),
+        Scalar::Uint(value) => sink.uint(value),
+        Scalar::Float(value) if value.is_finite() => sink.float(value),
+        Scalar::Float(_) => return None,
+        Scalar::String | Scalar::Timestamp => sink.string(text),
+    })
 }
 
 fn is_merge(node: &Node<'_>) -> bool {

@@ -18,6 +18,7 @@ mod error;
 mod nodes;
 pub mod number;
 mod parse;
+mod quick;
 mod resolve;
 mod scan;
 
@@ -70,6 +71,14 @@ pub fn from_str_strict(text: &str) -> Result<Value, Error> {
 /// # Errors
 /// As [`documents`].
 pub fn from_str_with<S: Sink>(text: &str, sink: &mut S, duplicates: Duplicates) -> Result<S::Value, Error> {
+    if let Ok(value) = quick::read(text, sink, duplicates) {
+        return Ok(value);
+    }
+    read_any(text, sink, duplicates)
+}
+
+/// The first document of any text.
+fn read_any<S: Sink>(text: &str, sink: &mut S, duplicates: Duplicates) -> Result<S::Value, Error> {
     match parse::Parser::new(text)?.document()? {
         Some(document) => compose::decode(&document, sink, duplicates),
         None => Ok(sink.null()),

@@ -176,8 +176,13 @@ fn values() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(4, 40, 5, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            prop::collection::btree_map("[ -~\\n]{0,12}", inner, 0..5)
-                .prop_map(|entries| Value::Object(entries.into_iter().collect())),
+            // go-yaml writes the merge key as it is, and then reads it as one.
+            prop::collection::btree_map(
+                "[ -~\\n]{0,12}".prop_filter("no merge key", |key| key != "<<"),
+                inner,
+                0..5
+            )
+            .prop_map(|entries| Value::Object(entries.into_iter().collect())),
         ]
     })
 }
@@ -193,5 +198,63 @@ proptest! {
     fn reading_never_panics(text in "[ -~\\n\\t]{0,200}") {
         let _ = documents(&text);
         let _ = nodes(&text);
+    }
+}
+
+/// What the quick reader reads, it reads as the parser does; gives whether it read the text at all.
+fn check_quick(text: &str) -> bool {
+    for duplicates in [Duplicates::LastWins, Duplicates::Refuse] {
+        let Ok(found) = quick::read(text, &mut Json, duplicates) else { return false };
+        assert_eq!(read_any(text, &mut Json, duplicates), Ok(found), "{text}");
+    }
+    true
+}
+
+#[test]
+fn the_quick_reader_reads_what_the_parser_reads() {
+    let plain = [
+        "",
+        "# only this\n",
+        "a: 1\nb: yes\nc: text\n",
+        "---\na:\n  b: x # note\n\n  # more\n  c:\nd:\n- 1\n- e: 2\n  f: 'it''s'\n-\n- - x\n  - y\n",
+        "a: |\n  one\n   two\n\n  three\n\nb: >-\n  one\n  two\n\n  three\n   four\n  five\nc: |+\n  x\n\n",
+        "a: one\n  two\n\n  three\nb: [x, 1, {c: \"d\"}]\ne: {}\nf: []\ng: \"x\\n\\\"y\\\"\"\n",
+        "- a\n- b:\n  - c\n  d: http://x:80/#y\n- |-\n  z\n",
+        "a:\n    b: 1\n    c:\n        d: 0755\n",
+    ];
+    for text in plain {
+        assert!(check_quick(text), "not read: {text}");
+    }
+    let others = [
+        "a: &x 1\n",
+        "a: *x\n",
+        "<<: {a: b}\n",
+        "a: b: c\n",
+        "a\n",
+        "a:\n b: 1\n  c: 2\n",
+        "a: 1\n b\n: c\n",
+        "a: 'x\n  y'\n",
+        "1: a\n",
+        "a: .inf\n",
+        "%YAML 1.1\n---\na: b\n",
+        "a: b\n---\nc: d\n",
+        "a:\tb\n",
+        "- a\nb: c\n",
+    ];
+    for text in others {
+        check_quick(text);
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn the_quick_reader_agrees_on_anything(
+        parts in proptest::collection::vec(proptest::sample::select(vec![
+            "a", "b:", "c: ", " ", "  ", "- ", "-", "\n", "\n  ", "\n    ", "\n- ", "|", ">", "|-", ">+", "#", " #x", "'", "\"",
+            "x y", "1", "0x1f", "null", "~", "yes", "[", "]", "{", "}", ", ", ": ", "key: value", "\nk: v", "\n  k: v", "\\n",
+            "\n\n", "---", "\u{e9}", "2001-01-01", "1e3", ".", "?", "!", "%", "@",
+        ]), 0..24)
+    ) {
+        check_quick(&parts.concat());
     }
 }
