@@ -1,6 +1,7 @@
 //! What a template's text says.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::funcs::Function;
@@ -38,7 +39,7 @@ impl Template {
     /// Whether it has nothing but blanks and comments.
     pub(crate) fn is_empty(&self) -> bool {
         self.root.nodes.iter().all(|node| match node {
-            Node::Text(text) => text.trim_ascii().is_empty(),
+            Node::Text(range) => self.source.text[range.clone()].trim().is_empty(),
             _ => false,
         })
     }
@@ -51,14 +52,19 @@ pub(crate) struct List {
 
 #[derive(Debug)]
 pub(crate) enum Node {
-    Text(Str),
+    /// Where in the source it stands.
+    Text(Range<usize>),
     Action(Pipe),
     Break,
     Continue,
     If(Branch),
     With(Branch),
     Range(Branch),
-    Template { position: usize, name: Arc<str>, pipe: Option<Pipe> },
+    Template {
+        position: usize,
+        name: Arc<str>,
+        pipe: Option<Pipe>,
+    },
 }
 
 #[derive(Debug)]
@@ -95,7 +101,7 @@ pub(crate) enum ArgKind {
     /// The name (with its dollar) and the fields after it.
     Variable(Arc<str>, Vec<Str>),
     Chain(Box<Arg>, Vec<Str>),
-    Function(Function),
+    Function(&'static Function),
     Pipe(Box<Pipe>),
     Bool(bool),
     Dot,
@@ -222,36 +228,19 @@ impl fmt::Display for Pipe {
     }
 }
 
-impl fmt::Display for List {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.nodes.iter().try_for_each(|node| write!(f, "{node}"))
-    }
+/// A `template` action as errors show it.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) pipe: Option<&'a Pipe>,
 }
 
-impl fmt::Display for Node {
+impl fmt::Display for Call<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let branch = |f: &mut fmt::Formatter<'_>, name: &str, branch: &Branch| {
-            write!(f, "{{{{{name} {}}}}}{}", branch.pipe, branch.list)?;
-            if let Some(list) = &branch.else_list {
-                write!(f, "{{{{else}}}}{list}")?;
-            }
-            f.write_str("{{end}}")
-        };
-        match self {
-            Self::Text(text) => write!(f, "{text}"),
-            Self::Action(pipe) => write!(f, "{{{{{pipe}}}}}"),
-            Self::Break => f.write_str("{{break}}"),
-            Self::Continue => f.write_str("{{continue}}"),
-            Self::If(node) => branch(f, "if", node),
-            Self::With(node) => branch(f, "with", node),
-            Self::Range(node) => branch(f, "range", node),
-            Self::Template { name, pipe, .. } => {
-                write!(f, "{{{{template {}", crate::quote::quote(name.as_bytes()))?;
-                if let Some(pipe) = pipe {
-                    write!(f, " {pipe}")?;
-                }
-                f.write_str("}}")
-            }
+        write!(f, "{{{{template {}", crate::quote::quote(self.name.as_bytes()))?;
+        if let Some(pipe) = self.pipe {
+            write!(f, " {pipe}")?;
         }
+        f.write_str("}}")
     }
 }

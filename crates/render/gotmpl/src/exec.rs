@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::ast::{Arg, Template};
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::hash::Quick;
 use crate::parse;
 use crate::set::Templates;
 use crate::value::{Str, Value};
@@ -38,7 +39,7 @@ impl Operand {
 }
 
 /// Parsed texts of `tpl` by text; the same snippet is often rendered many times.
-type Parsed = RefCell<HashMap<Str, Result<Rc<[Arc<Template>]>, parse::ParseError>>>;
+type Parsed = RefCell<HashMap<Str, Result<Rc<[Arc<Template>]>, parse::ParseError>, Quick>>;
 
 /// One execution: what functions reach through their first argument.
 pub struct Machine<'e> {
@@ -47,8 +48,10 @@ pub struct Machine<'e> {
     meter: Meter,
     parsed: Parsed,
     /// How many executions of each name are open in `include`.
-    pub(crate) included: HashMap<Str, u32>,
+    pub(crate) included: HashMap<Str, u32, Quick>,
     nondeterministic: bool,
+    /// The name of the variable that every template begins with.
+    root: Arc<str>,
 }
 
 impl std::fmt::Debug for Machine<'_> {
@@ -65,6 +68,10 @@ struct Frame {
     stopped: Option<usize>,
 }
 
+/// How much stack one template may need until it calls another, and how much more is taken when less is left.
+const STACK_LEFT: usize = 1 << 20;
+const STACK_PART: usize = 16 << 20;
+
 /// How `include` refuses to go on, and how deep it may go in one name.
 const MAX_INCLUDES: u32 = 1000;
 
@@ -76,7 +83,8 @@ impl<'e> Machine<'e> {
             environment,
             meter: Meter::new(limits),
             parsed: RefCell::default(),
-            included: HashMap::new(),
+            included: HashMap::default(),
+            root: "$".into(),
             nondeterministic: false,
         }
     }
@@ -165,9 +173,11 @@ impl<'e> Machine<'e> {
         self.meter
             .enter()
             .map_err(|text| Error::executing(format!("template: {}: {text}", template.name), None))?;
-        let mut frame =
-            Frame { vars: vec![("$".into(), dot.clone())], template: Arc::clone(&template), stopped: None };
-        let result = self.walk(&mut frame, &dot, &template.root, out);
+        let vars = vec![(Arc::clone(&self.root), dot.clone())];
+        let mut frame = Frame { vars, template: Arc::clone(&template), stopped: None };
+        // Templates call each other through the native stack.
+        let result =
+            stacker::maybe_grow(STACK_LEFT, STACK_PART, || self.walk(&mut frame, &dot, &template.root, out));
         self.meter.leave();
         result.map(|_| ())
     }
@@ -205,12 +215,13 @@ impl<'e> Machine<'e> {
 #[must_use]
 pub fn remove_no_value(text: Str) -> Str {
     const MARK: &[u8] = b"<no value>";
-    if !text.contains(&MARK[0]) || !text.windows(MARK.len()).any(|window| window == MARK) {
+    let finder = memchr::memmem::Finder::new(MARK);
+    if finder.find(&text).is_none() {
         return text;
     }
     let mut out = Vec::with_capacity(text.len());
     let mut rest: &[u8] = &text;
-    while let Some(at) = rest.windows(MARK.len()).position(|window| window == MARK) {
+    while let Some(at) = finder.find(rest) {
         out.extend_from_slice(&rest[..at]);
         rest = &rest[at + MARK.len()..];
     }

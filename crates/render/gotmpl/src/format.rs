@@ -19,8 +19,23 @@ pub fn to_text(value: &Value) -> crate::value::Str {
     }
 }
 
+/// How deep values may nest when they are written or copied. `set` can make a map hold itself, on which Go's programs
+/// end; and a few lists in lists can stand for more text than any machine has.
+pub(crate) const MAX_NESTING: usize = 1000;
+const MAX_TEXT: usize = 512 << 20;
+
 /// `%v`
 pub(crate) fn display(value: &Value, out: &mut Vec<u8>) {
+    display_at(value, out, 0);
+}
+
+fn display_at(value: &Value, out: &mut Vec<u8>, depth: usize) {
+    if depth > MAX_NESTING || out.len() > MAX_TEXT {
+        if !out.ends_with(b")") {
+            out.extend_from_slice(b"%!v(PANIC=value holds itself or is too large)");
+        }
+        return;
+    }
     match value {
         Value::Nil => out.extend_from_slice(b"<nil>"),
         Value::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
@@ -36,7 +51,7 @@ pub(crate) fn display(value: &Value, out: &mut Vec<u8>) {
                 if index > 0 {
                     out.push(b' ');
                 }
-                display(item, out);
+                display_at(item, out, depth + 1);
             }
             out.push(b']');
         }
@@ -48,7 +63,7 @@ pub(crate) fn display(value: &Value, out: &mut Vec<u8>) {
                 }
                 out.extend_from_slice(key);
                 out.push(b':');
-                display(value, out);
+                display_at(value, out, depth + 1);
             }
             out.push(b']');
         }

@@ -25,6 +25,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::error::Error;
 use crate::exec::Machine;
+use crate::hash::Quick;
 use crate::value::{IntKind, ListKind, MapKind, Value};
 pub(crate) use dates::duration_text;
 pub use encoding::to_yaml;
@@ -142,7 +143,7 @@ const fn variadic(name: &'static str, params: &'static [Type], rest: Type, run: 
 /// The functions a set of templates knows. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Functions {
-    by_name: Arc<HashMap<&'static str, Function>>,
+    by_name: Arc<HashMap<&'static str, &'static Function, Quick>>,
 }
 
 impl Functions {
@@ -181,12 +182,12 @@ impl Functions {
         functions.clone()
     }
 
-    fn of(modules: &[&[Function]]) -> Self {
+    fn of(modules: &[&'static [Function]]) -> Self {
         let functions = modules.iter().flat_map(|module| module.iter());
-        Self { by_name: Arc::new(functions.map(|function| (function.name, *function)).collect()) }
+        Self { by_name: Arc::new(functions.map(|function| (function.name, function)).collect()) }
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<Function> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'static Function> {
         self.by_name.get(name).copied()
     }
 

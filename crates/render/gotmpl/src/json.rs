@@ -18,19 +18,19 @@ pub(crate) enum Escape {
 /// If a number has no JSON form, with Go's text.
 pub fn to_json(value: &Value) -> Result<String, String> {
     let mut out = String::new();
-    write(value, &mut out, Escape::Html, None)?;
+    write(value, &mut out, Escape::Html, None, 0)?;
     Ok(out)
 }
 
 pub(crate) fn to_raw_json(value: &Value) -> Result<String, String> {
     let mut out = String::new();
-    write(value, &mut out, Escape::Raw, None)?;
+    write(value, &mut out, Escape::Raw, None, 0)?;
     Ok(out)
 }
 
 pub(crate) fn to_pretty_json(value: &Value) -> Result<String, String> {
     let mut out = String::new();
-    write(value, &mut out, Escape::Html, Some(0))?;
+    write(value, &mut out, Escape::Html, Some(0), 0)?;
     Ok(out)
 }
 
@@ -41,7 +41,19 @@ fn new_line(out: &mut String, indent: Option<usize>) {
     }
 }
 
-fn write(value: &Value, out: &mut String, escape: Escape, indent: Option<usize>) -> Result<(), String> {
+fn write(
+    value: &Value,
+    out: &mut String,
+    escape: Escape,
+    indent: Option<usize>,
+    depth: usize,
+) -> Result<(), String> {
+    if depth > crate::format::MAX_NESTING {
+        return Err(cycle(value));
+    }
+    if out.len() > MAX_TEXT {
+        return Err(format!("json: the text is longer than {MAX_TEXT} bytes"));
+    }
     let inner = indent.map(|depth| depth + 1);
     match value {
         Value::Nil => out.push_str("null"),
@@ -61,7 +73,7 @@ fn write(value: &Value, out: &mut String, escape: Escape, indent: Option<usize>)
                     out.push(',');
                 }
                 new_line(out, inner);
-                write(item, out, escape, inner)?;
+                write(item, out, escape, inner, depth + 1)?;
             }
             new_line(out, indent);
             out.push(']');
@@ -76,19 +88,35 @@ fn write(value: &Value, out: &mut String, escape: Escape, indent: Option<usize>)
                 new_line(out, inner);
                 write_string(key, out, escape);
                 out.push_str(if indent.is_some() { ": " } else { ":" });
-                write(item, out, escape, inner)?;
+                write(item, out, escape, inner, depth + 1)?;
             }
             new_line(out, indent);
             out.push('}');
         }
-        Value::Object(object) => write(&Rc::clone(object).plain(), out, escape, indent)?,
+        Value::Object(object) => write(&Rc::clone(object).plain(), out, escape, indent, depth + 1)?,
     }
     Ok(())
 }
 
+/// How long a text may become.
+const MAX_TEXT: usize = 512 << 20;
+
+/// How Go refuses a value that holds itself.
+pub(crate) fn cycle(value: &Value) -> String {
+    format!("json: unsupported value: encountered a cycle via {}", value.type_name())
+}
+
 fn write_string(text: &Str, out: &mut String, escape: Escape) {
     out.push('"');
-    for character in text.text().chars() {
+    for chunk in text.utf8_chunks() {
+        write_characters(chunk.valid(), out, escape);
+        out.extend(std::iter::repeat_n("\\ufffd", chunk.invalid().len()));
+    }
+    out.push('"');
+}
+
+fn write_characters(text: &str, out: &mut String, escape: Escape) {
+    for character in text.chars() {
         match character {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
@@ -106,7 +134,6 @@ fn write_string(text: &Str, out: &mut String, escape: Escape) {
             _ => out.push(character),
         }
     }
-    out.push('"');
 }
 
 /// `json.Unmarshal` into an interface: numbers become `float64`.

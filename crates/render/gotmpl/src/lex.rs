@@ -1,7 +1,5 @@
 //! Text to tokens.
 
-use std::sync::Arc;
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Error,
@@ -59,7 +57,7 @@ impl Kind {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Token {
     pub(crate) kind: Kind,
     /// Byte offset.
@@ -67,31 +65,12 @@ pub(crate) struct Token {
     /// Counted from one.
     pub(crate) line: usize,
     pub(crate) end: usize,
-    /// The text of an error; other tokens are slices of the input.
-    pub(crate) message: Option<Arc<str>>,
 }
 
 impl Token {
-    pub(crate) fn text<'a>(&'a self, input: &'a str) -> &'a str {
-        match &self.message {
-            Some(message) => message,
-            None => &input[self.position..self.end],
-        }
-    }
-
-    /// How Go's error messages name the token.
-    pub(crate) fn describe(&self, input: &str) -> String {
-        let text = self.text(input);
-        match self.kind {
-            Kind::Eof => "EOF".to_owned(),
-            Kind::Error => text.to_owned(),
-            kind if kind.is_keyword() => format!("<{text}>"),
-            _ if text.len() > 10 => {
-                let short: String = text.chars().take(10).collect();
-                format!("{}...", crate::quote::quote(short.as_bytes()))
-            }
-            _ => crate::quote::quote(text.as_bytes()),
-        }
+    /// What it covers; nothing for an error.
+    pub(crate) fn text<'a>(&self, input: &'a str) -> &'a str {
+        &input[self.position..self.end]
     }
 }
 
@@ -107,7 +86,8 @@ pub(crate) struct Lexer<'a> {
     start_line: usize,
     parens: usize,
     inside_action: bool,
-    failed: bool,
+    /// Why it gave up.
+    failure: Option<String>,
 }
 
 fn is_space(byte: u8) -> bool {
@@ -136,7 +116,7 @@ impl<'a> Lexer<'a> {
             start_line: 1,
             parens: 0,
             inside_action: false,
-            failed: false,
+            failure: None,
         }
     }
 
@@ -144,10 +124,45 @@ impl<'a> Lexer<'a> {
         &self.input[self.position..]
     }
 
+    #[inline]
     fn peek(&self) -> Option<char> {
-        self.rest().chars().next()
+        match self.input.as_bytes().get(self.position) {
+            Some(&byte) if byte.is_ascii() => Some(char::from(byte)),
+            Some(_) => self.rest().chars().next(),
+            None => None,
+        }
     }
 
+    /// Skips letters, digits and underscores.
+    fn skip_word(&mut self) {
+        let ascii = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        loop {
+            let rest = &self.input.as_bytes()[self.position..];
+            self.position += rest.iter().position(|byte| !ascii(byte)).unwrap_or(rest.len());
+            // What is left of a word begins with another character than ASCII's.
+            if !self.peek().is_some_and(is_alphanumeric) {
+                return;
+            }
+            self.bump();
+        }
+    }
+
+    /// How Go's error messages name a token.
+    pub(crate) fn describe(&self, token: &Token) -> String {
+        let text = token.text(self.input);
+        match token.kind {
+            Kind::Eof => "EOF".to_owned(),
+            Kind::Error => self.failure.clone().unwrap_or_default(),
+            kind if kind.is_keyword() => format!("<{text}>"),
+            _ if text.len() > 10 => {
+                let short: String = text.chars().take(10).collect();
+                format!("{}...", crate::quote::quote(short.as_bytes()))
+            }
+            _ => crate::quote::quote(text.as_bytes()),
+        }
+    }
+
+    #[inline]
     fn bump(&mut self) -> Option<char> {
         let character = self.peek()?;
         self.position += character.len_utf8();
@@ -170,8 +185,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn item(&mut self, kind: Kind) -> Token {
-        let token =
-            Token { kind, position: self.start, line: self.start_line, end: self.position, message: None };
+        let token = Token { kind, position: self.start, line: self.start_line, end: self.position };
         self.start = self.position;
         self.start_line = self.line;
         token
@@ -188,23 +202,23 @@ impl<'a> Lexer<'a> {
         self.start_line = self.line;
     }
 
-    fn error(&mut self, message: impl Into<Arc<str>>) -> Token {
-        self.failed = true;
+    fn error(&mut self, message: impl Into<String>) -> Token {
+        self.failure = Some(message.into());
         let (position, line) = (self.start, self.start_line);
-        Token { kind: Kind::Error, position, line, end: position, message: Some(message.into()) }
+        Token { kind: Kind::Error, position, line, end: position }
     }
 
     pub(crate) fn next(&mut self) -> Token {
-        if self.failed {
+        if self.failure.is_some() {
             let position = self.input.len();
-            return Token { kind: Kind::Eof, position, line: self.start_line, end: position, message: None };
+            return Token { kind: Kind::Eof, position, line: self.start_line, end: position };
         }
         if self.inside_action { self.inside() } else { self.text() }
     }
 
     fn text(&mut self) -> Token {
         loop {
-            let Some(found) = self.rest().find(LEFT) else {
+            let Some(found) = memchr::memmem::find(self.rest().as_bytes(), LEFT.as_bytes()) else {
                 self.skip_bytes(self.input.len() - self.position);
                 let kind = if self.position > self.start { Kind::Text } else { Kind::Eof };
                 return self.item(kind);
@@ -378,9 +392,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn identifier(&mut self) -> Token {
-        while self.peek().is_some_and(is_alphanumeric) {
-            self.bump();
-        }
+        self.skip_word();
         if !self.at_terminator() {
             return self.bad_character();
         }
@@ -406,9 +418,7 @@ impl<'a> Lexer<'a> {
         if self.at_terminator() {
             return self.item(if kind == Kind::Variable { kind } else { Kind::Dot });
         }
-        while self.peek().is_some_and(is_alphanumeric) {
-            self.bump();
-        }
+        self.skip_word();
         if !self.at_terminator() {
             return self.bad_character();
         }
@@ -416,26 +426,32 @@ impl<'a> Lexer<'a> {
     }
 
     fn quoted(&mut self, mark: char, kind: Kind, unterminated: &'static str) -> Token {
-        loop {
+        let stops = [mark as u8, b'\\', b'\n'];
+        while let Some(at) = memchr::memchr3(stops[0], stops[1], stops[2], self.rest().as_bytes()) {
+            self.position += at;
             match self.bump() {
                 Some('\\') => {
                     if matches!(self.bump(), None | Some('\n')) {
                         return self.error(unterminated);
                     }
                 }
-                None | Some('\n') => return self.error(unterminated),
-                Some(character) if character == mark => return self.item(kind),
-                Some(_) => {}
+                Some('\n') => return self.error(unterminated),
+                _ => return self.item(kind),
             }
         }
+        self.position = self.input.len();
+        self.error(unterminated)
     }
 
     fn raw_quote(&mut self) -> Token {
-        loop {
-            match self.bump() {
-                None => return self.error("unterminated raw quoted string"),
-                Some('`') => return self.item(Kind::RawString),
-                Some(_) => {}
+        match memchr::memchr(b'`', self.rest().as_bytes()) {
+            Some(at) => {
+                self.skip_bytes(at + 1);
+                self.item(Kind::RawString)
+            }
+            None => {
+                self.skip_bytes(self.rest().len());
+                self.error("unterminated raw quoted string")
             }
         }
     }

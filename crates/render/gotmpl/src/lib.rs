@@ -25,6 +25,7 @@ mod error;
 mod exec;
 mod format;
 mod funcs;
+mod hash;
 mod json;
 mod lex;
 mod parse;

@@ -40,13 +40,7 @@ pub(crate) fn parse(name: &str, text: &str, functions: &Functions) -> Result<Vec
         input: text,
         source: Arc::clone(&source),
         functions,
-        tokens: std::array::from_fn(|_| Token {
-            kind: Kind::Eof,
-            position: 0,
-            line: 0,
-            end: 0,
-            message: None,
-        }),
+        tokens: [Token { kind: Kind::Eof, position: 0, line: 0, end: 0 }; 3],
         peeked: 0,
         vars: vec!["$".into()],
         range_depth: 0,
@@ -94,7 +88,7 @@ impl<'a> Parser<'a> {
         } else {
             self.tokens[0] = self.lexer.next();
         }
-        self.tokens[self.peeked].clone()
+        self.tokens[self.peeked]
     }
 
     fn backup(&mut self) {
@@ -103,11 +97,11 @@ impl<'a> Parser<'a> {
 
     fn peek(&mut self) -> Token {
         if self.peeked > 0 {
-            return self.tokens[self.peeked - 1].clone();
+            return self.tokens[self.peeked - 1];
         }
         self.peeked = 1;
         self.tokens[0] = self.lexer.next();
-        self.tokens[0].clone()
+        self.tokens[0]
     }
 
     fn next_non_space(&mut self) -> Token {
@@ -134,7 +128,7 @@ impl<'a> Parser<'a> {
     }
 
     fn unexpected<T>(&self, token: &Token, context: &str) -> Result_<T> {
-        let described = token.describe(self.input);
+        let described = self.lexer.describe(token);
         if token.kind == Kind::Error {
             let mut extra = String::new();
             if self.action_line != 0 && self.action_line != token.line {
@@ -245,7 +239,7 @@ impl<'a> Parser<'a> {
     fn text_or_action(&mut self) -> Result_<Item> {
         let token = self.next_non_space();
         match token.kind {
-            Kind::Text => Ok(Item::Node(Node::Text(token.text(self.input).into()))),
+            Kind::Text => Ok(Item::Node(Node::Text(token.position..token.end))),
             Kind::LeftDelim => {
                 self.action_line = token.line;
                 let item = self.action();

@@ -89,7 +89,9 @@ pub fn unquote(literal: &str) -> Option<Vec<u8>> {
     let mark = literal.chars().next()?;
     let body = literal.strip_prefix(mark)?.strip_suffix(mark)?;
     match mark {
-        '`' if !body.contains('`') => Some(body.bytes().filter(|&byte| byte != b'\r').collect()),
+        '`' if body.contains('`') => None,
+        '`' if body.contains('\r') => Some(body.bytes().filter(|&byte| byte != b'\r').collect()),
+        '`' => Some(body.as_bytes().to_vec()),
         '"' => unquote_body(body, b'"'),
         _ => None,
     }
@@ -112,7 +114,7 @@ pub(crate) fn unquote_char(literal: &str) -> Option<char> {
 fn unquote_body(body: &str, quote: u8) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(body.len());
     let mut rest = body;
-    while let Some(at) = rest.bytes().position(|byte| byte == b'\\' || byte == quote || byte == b'\n') {
+    while let Some(at) = memchr::memchr3(b'\\', quote, b'\n', rest.as_bytes()) {
         if rest.as_bytes()[at] != b'\\' {
             return None;
         }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use crate::ast::Template;
 use crate::funcs::Functions;
+use crate::hash::Quick;
 use crate::parse::{self, ParseError};
 
 /// Templates that can call each other. Cloning is cheap where nothing was added since.
 #[derive(Debug, Clone)]
 pub struct Templates {
     functions: Functions,
-    by_name: Arc<HashMap<Arc<str>, Arc<Template>>>,
+    by_name: Arc<HashMap<Arc<str>, Arc<Template>, Quick>>,
 }
 
 impl Templates {

@@ -147,28 +147,40 @@ impl Value {
         }
     }
 
-    /// `reflect.DeepEqual` of two interfaces: types must be the same as well.
+    /// `reflect.DeepEqual` of two interfaces: types must be the same as well. Values that hold themselves are not equal.
     #[must_use]
     pub fn deep_equal(&self, other: &Self) -> bool {
+        self.equal_at(other, 0)
+    }
+
+    pub(crate) fn equal_at(&self, other: &Self, depth: usize) -> bool {
+        if depth > crate::format::MAX_NESTING {
+            return false;
+        }
         match (self, other) {
             (Self::Nil, Self::Nil) => true,
             (Self::Bool(a), Self::Bool(b)) => a == b,
             (Self::Int(kind, a), Self::Int(other_kind, b)) => kind == other_kind && a == b,
             (Self::Float(a), Self::Float(b)) => a == b,
             (Self::Str(a), Self::Str(b)) => a == b,
-            (Self::List(a), Self::List(b)) => a.deep_equal(b),
-            (Self::Map(a), Self::Map(b)) => a.deep_equal(b),
+            (Self::List(a), Self::List(b)) => a.equal_at(b, depth + 1),
+            (Self::Map(a), Self::Map(b)) => a.equal_at(b, depth + 1),
             (Self::Object(a), Self::Object(b)) => Rc::ptr_eq(a, b) || a.equals(&**b),
             _ => false,
         }
     }
 
-    /// A copy that shares no map and no list with this one.
+    /// A copy that shares no map and no list with this one; nil where it nests too deeply, as what holds itself does.
     #[must_use]
     pub fn deep_copy(&self) -> Self {
+        self.copy_at(0)
+    }
+
+    pub(crate) fn copy_at(&self, depth: usize) -> Self {
         match self {
-            Self::List(list) => Self::List(list.deep_copy()),
-            Self::Map(map) => Self::Map(map.deep_copy()),
+            Self::List(_) | Self::Map(_) if depth > crate::format::MAX_NESTING => Self::Nil,
+            Self::List(list) => Self::List(list.copy_at(depth + 1)),
+            Self::Map(map) => Self::Map(map.copy_at(depth + 1)),
             other => other.clone(),
         }
     }

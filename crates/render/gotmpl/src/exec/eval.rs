@@ -17,7 +17,17 @@ impl Machine<'_> {
         pipe: &Pipe,
     ) -> Result<Operand, Error> {
         let mut value = None;
-        for command in &pipe.commands {
+        for (index, command) in pipe.commands.iter().enumerate() {
+            let first = &command.args[0];
+            if matches!(first.kind, ArgKind::Pipe(_)) && (command.args.len() > 1 || value.is_some()) {
+                let message = format_args!("can't give argument to non-function {first}");
+                // Go names what it looked at last, and it has not looked at the parentheses yet.
+                let before = index.checked_sub(1).and_then(|before| pipe.commands[before].args.last());
+                return Err(match before.map(Arg::last_evaluated) {
+                    Some(arg) => self.arg_error(frame, arg, message),
+                    None => self.error(frame, pipe.position, pipe, message),
+                });
+            }
             let mut result = self.eval_command(frame, dot, command, value)?;
             result.interface = false;
             value = Some(result);

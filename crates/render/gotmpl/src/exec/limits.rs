@@ -5,8 +5,8 @@ use std::time::Instant;
 /// Bounds of an execution; what exceeds them is an error.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// How deep templates may call each other. Each level takes stack: a thread with 8 MiB stands about 150 in a
-    /// debug build.
+    /// How deep templates may call each other. Each level takes some kilobytes of stack; where the thread's own does
+    /// not suffice, more is taken from the heap.
     pub depth: u32,
     /// How many nodes may be executed.
     pub steps: u64,

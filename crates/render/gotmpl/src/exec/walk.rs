@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Frame, Machine, Operand};
-use crate::ast::{Branch, List, Node, Pipe};
+use crate::ast::{Branch, Call, List, Node, Pipe};
 use crate::error::Error;
 use crate::value::{ListKind, MapKind, Value};
 
@@ -53,7 +53,9 @@ impl Machine<'_> {
         let step = self.meter.step();
         self.limit(frame, step)?;
         match node {
-            Node::Text(text) => self.write(frame, text, out)?,
+            Node::Text(range) => {
+                self.write(frame, &frame.template.source.text.as_bytes()[range.clone()], out)?;
+            }
             Node::Action(pipe) => {
                 let value = self.eval_pipeline(frame, dot, pipe)?;
                 if pipe.decl.is_empty() {
@@ -66,7 +68,7 @@ impl Machine<'_> {
             Node::With(branch) => return self.walk_if(frame, dot, branch, true, out),
             Node::Range(branch) => return self.walk_range(frame, dot, branch, out),
             Node::Template { position, name, pipe } => {
-                self.walk_template(frame, dot, (*position, name, pipe.as_ref()), node, out)?;
+                self.walk_template(frame, dot, (*position, name, pipe.as_ref()), out)?;
             }
         }
         Ok(Flow::Next)
@@ -206,12 +208,12 @@ impl Machine<'_> {
         frame: &mut Frame,
         dot: &Operand,
         (position, name, pipe): (usize, &Arc<str>, Option<&Pipe>),
-        node: &Node,
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
         let Some(template) = self.templates.get(name).cloned() else {
+            let call = Call { name, pipe };
             let name = crate::quote::quote(name.as_bytes());
-            return Err(self.error(frame, position, node, format_args!("template {name} not defined")));
+            return Err(self.error(frame, position, &call, format_args!("template {name} not defined")));
         };
         let vars = frame.vars.len();
         let dot = match pipe {

@@ -1,5 +1,6 @@
 //! Hashes, keys and certificates.
 
+mod aes;
 mod derive;
 
 use std::any::Any as StdAny;
@@ -58,8 +59,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
         issue(machine, CertificateRequest { signer, key, ..named_request(args)? })
     }),
     fixed("buildCustomCert", &[Text, Text], build_custom),
-    fixed("encryptAES", &[Text, Text], |_, _| Err("encryptAES is not supported yet".into())),
-    fixed("decryptAES", &[Text, Text], |_, _| Err("decryptAES is not supported yet".into())),
+    fixed("encryptAES", &[Text, Text], |machine, args| {
+        let mut start = [0; aes::BLOCK];
+        machine.mark_nondeterministic();
+        machine.environment().random(&mut start).map_err(Error::new)?;
+        Ok(aes::encrypt(text(args, 0), text(args, 1), start).into())
+    }),
+    fixed("decryptAES", &[Text, Text], |_, args| {
+        aes::decrypt(text(args, 0), text(args, 1)).map(Value::from).map_err(Error::new)
+    }),
 ];
 
 /// A certificate with its key, as `genCA` and its kin give them.

@@ -38,7 +38,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     fixed("duration", &[Any], |_, args| {
         let seconds = match &args[0] {
-            Value::Str(text) => text.text().parse().unwrap_or(0),
+            // What does not fit is the nearest number that does, as strconv.ParseInt gives it beside its error.
+            Value::Str(text) => match text.text().parse::<i64>().map_err(|error| *error.kind()) {
+                Ok(seconds) => seconds,
+                Err(std::num::IntErrorKind::PosOverflow) => i64::MAX,
+                Err(std::num::IntErrorKind::NegOverflow) => i64::MIN,
+                Err(_) => 0,
+            },
             Value::Int(IntKind::Int64, seconds) => *seconds,
             _ => 0i64,
         };
@@ -75,6 +81,14 @@ fn time_of(value: &Value) -> Option<Zoned> {
         }
         _ => None,
     }
+}
+
+/// A date and time of a TOML document; without an offset it is taken as UTC, and a time without a date stays text.
+pub(super) fn from_toml(time: &toml::value::Datetime) -> Value {
+    let text = time.to_string();
+    let instant = text.parse::<Timestamp>().map(|time| time.to_zoned(TimeZone::UTC));
+    let found = instant.or_else(|_| text.parse::<jiff::civil::DateTime>()?.to_zoned(TimeZone::UTC));
+    found.map_or_else(|_| text.into(), |time| Value::object(GoTime(time)))
 }
 
 /// Helm's processes run in UTC, so "Local" means that.

@@ -134,6 +134,8 @@ fn from_yaml_map(text: &str) -> Value {
 
 fn from_yaml_array(text: &str) -> Value {
     match read_yaml(text) {
+        // The list is there before anything is read into it.
+        Ok(Value::Nil) if text.trim().is_empty() => Value::list(Vec::new()),
         Ok(Value::Nil) => Value::List(crate::value::List::nil(crate::value::ListKind::Any)),
         Ok(list @ Value::List(_)) => list,
         Ok(other) => Value::list(vec![
@@ -153,7 +155,7 @@ fn from_yaml_array(text: &str) -> Value {
 /// If a value has no JSON form, or its JSON has a character that go-yaml refuses.
 pub fn to_yaml(value: &Value) -> Result<String, String> {
     let mut emitter = yaml::Emitter::new(yaml::Dialect::V2);
-    emit(value, &mut emitter)?;
+    emit(value, &mut emitter, &mut Budget::default())?;
     Ok(without_last_break(emitter.finish()))
 }
 
@@ -166,7 +168,7 @@ fn without_last_break(mut text: String) -> String {
 
 fn to_yaml_pretty(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {
     let mut emitter = yaml::Emitter::new(yaml::Dialect::V3);
-    match emit(&args[0], &mut emitter) {
+    match emit(&args[0], &mut emitter, &mut Budget::default()) {
         Ok(()) => Ok(without_last_break(emitter.finish()).into()),
         Err(_) => Ok("".into()),
     }
@@ -178,7 +180,31 @@ fn check_characters(text: &str) -> Result<(), String> {
     if text.contains(refused) { Err("yaml: control characters are not allowed".to_owned()) } else { Ok(()) }
 }
 
-fn emit(value: &Value, emitter: &mut yaml::Emitter) -> Result<(), String> {
+/// What writing one value has taken so far.
+#[derive(Default)]
+struct Budget {
+    depth: usize,
+    values: u64,
+}
+
+/// How many values one text may have.
+const MAX_VALUES: u64 = 20_000_000;
+
+fn emit(value: &Value, emitter: &mut yaml::Emitter, budget: &mut Budget) -> Result<(), String> {
+    budget.values += 1;
+    if budget.depth > crate::format::MAX_NESTING {
+        return Err(crate::json::cycle(value));
+    }
+    if budget.values > MAX_VALUES {
+        return Err(format!("yaml: more than {MAX_VALUES} values"));
+    }
+    budget.depth += 1;
+    let result = emit_value(value, emitter, budget);
+    budget.depth -= 1;
+    result
+}
+
+fn emit_value(value: &Value, emitter: &mut yaml::Emitter, budget: &mut Budget) -> Result<(), String> {
     match value {
         Value::Nil => emitter.null(),
         Value::Bool(value) => emitter.bool(*value),
@@ -195,7 +221,7 @@ fn emit(value: &Value, emitter: &mut yaml::Emitter) -> Result<(), String> {
             emitter.sequence(items.len(), |emitter| {
                 result = items.iter().try_for_each(|item| {
                     emitter.item();
-                    emit(item, emitter)
+                    emit(item, emitter, budget)
                 });
             });
             result?;
@@ -211,12 +237,12 @@ fn emit(value: &Value, emitter: &mut yaml::Emitter) -> Result<(), String> {
                 result = entries.iter().try_for_each(|(key, value)| {
                     check_characters(key)?;
                     emitter.key(key);
-                    emit(value, emitter)
+                    emit(value, emitter, budget)
                 });
             });
             result?;
         }
-        Value::Object(object) => emit(&object.plain(), emitter)?,
+        Value::Object(object) => emit(&object.plain(), emitter, budget)?,
     }
     Ok(())
 }

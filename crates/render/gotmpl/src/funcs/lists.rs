@@ -174,7 +174,12 @@ fn chunk(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {
         Value::Nil => return Err("runtime error: invalid memory address or nil pointer dereference".into()),
         other => return Err(format!("Cannot chunk type {}", other.kind_name()).into()),
     };
-    let Some(size) = usize::try_from(int(args, 0)).ok().filter(|&size| size > 0) else {
+    let size = int(args, 0);
+    // Sprig makes (length - 1) / size + 1 lists; for sizes below one that may be none.
+    if size < 0 && i64::try_from(items.len()).is_ok_and(|length| (length - 1).div_euclid(size) + 1 == 0) {
+        return Ok(Value::List(List::new(ListKind::Lists, Vec::new())));
+    }
+    let Some(size) = usize::try_from(size).ok().filter(|&size| size > 0) else {
         return Err("runtime error: makeslice: len out of range".into());
     };
     let chunks = items.chunks(size).map(|chunk| Value::list(chunk.to_vec())).collect();

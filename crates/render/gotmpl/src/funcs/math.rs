@@ -182,9 +182,13 @@ fn decimals(
     let mut result = Decimal::new(first).ok_or_else(too_large)?;
     for other in others {
         let other = Decimal::new(to_float(other)).ok_or_else(too_large)?;
-        result = operation(result, other).ok_or_else(|| {
-            if other.is_zero() { Error::from("decimal division by 0") } else { too_large() }
-        })?;
+        // What has more digits than fit is rounded to those a float can tell apart, and tried once more.
+        let found = operation(result, other).or_else(|| operation(result.short(), other.short()));
+        result = match found {
+            Some(result) => result,
+            None if other.is_zero() => return Err("decimal division by 0".into()),
+            None => return Err(too_large()),
+        };
     }
     Ok(Value::Float(result.to_float()))
 }

@@ -54,6 +54,9 @@ pub fn compile_regex(pattern: &str) -> Result<Regex, String> {
 }
 
 fn compiled(pattern: &Str) -> Result<Rc<Regex>, Error> {
+    if std::str::from_utf8(pattern).is_err() {
+        return Err(Error::new(format!("error parsing regexp: invalid UTF-8: `{}`", pattern.text())));
+    }
     if let Some(regex) = COMPILED.with_borrow(|known| known.get(pattern).cloned()) {
         return Ok(regex);
     }

@@ -8,8 +8,36 @@ use crate::value::Value;
 pub(super) const FUNCTIONS: &[Function] = &[
     fixed("toToml", &[Any], |_, args| Ok(encode(&args[0]).unwrap_or_else(|error| error).into())),
     fixed("mustToToml", &[Any], |_, args| Ok(encode(&args[0]).map_err(Error::new)?.into())),
-    fixed("fromToml", &[super::Type::Str], |_, _| Err("fromToml is not supported yet".into())),
+    fixed("fromToml", &[super::Type::Str], |_, args| Ok(decode(&super::text(args, 0).text()))),
 ];
+
+/// A document as a map; what is wrong with it stands under `Error`.
+fn decode(text: &str) -> Value {
+    match text.parse::<toml::Table>() {
+        Ok(table) => from_table(table),
+        Err(error) => {
+            let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
+            let line = before.matches('\n').count() + 1;
+            [("Error", Value::from(format!("toml: line {line}: {}", error.message())))].into_iter().collect()
+        }
+    }
+}
+
+fn from_table(table: toml::Table) -> Value {
+    table.into_iter().map(|(key, value)| (key, from_toml(value))).collect()
+}
+
+fn from_toml(value: toml::Value) -> Value {
+    match value {
+        toml::Value::String(text) => text.into(),
+        toml::Value::Integer(number) => Value::int64(number),
+        toml::Value::Float(number) => Value::Float(number),
+        toml::Value::Boolean(value) => value.into(),
+        toml::Value::Datetime(time) => super::dates::from_toml(&time),
+        toml::Value::Array(items) => Value::list(items.into_iter().map(from_toml).collect()),
+        toml::Value::Table(table) => from_table(table),
+    }
+}
 
 fn encode(value: &Value) -> Result<String, String> {
     let mut out = String::new();

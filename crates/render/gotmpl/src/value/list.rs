@@ -99,17 +99,18 @@ impl List {
         }
     }
 
-    pub(crate) fn deep_equal(&self, other: &Self) -> bool {
+    pub(crate) fn equal_at(&self, other: &Self, depth: usize) -> bool {
         self.kind == other.kind
             && self.nil == other.nil
             && (Rc::ptr_eq(&self.items, &other.items) || {
                 let (items, others) = (self.items.borrow(), other.items.borrow());
-                items.len() == others.len() && items.iter().zip(others.iter()).all(|(a, b)| a.deep_equal(b))
+                items.len() == others.len()
+                    && items.iter().zip(others.iter()).all(|(a, b)| a.equal_at(b, depth))
             })
     }
 
-    pub(crate) fn deep_copy(&self) -> Self {
-        let items = self.items.borrow().iter().map(Value::deep_copy).collect();
+    pub(crate) fn copy_at(&self, depth: usize) -> Self {
+        let items = self.items.borrow().iter().map(|item| item.copy_at(depth)).collect();
         Self { nil: self.nil, ..Self::new(self.kind, items) }
     }
 }

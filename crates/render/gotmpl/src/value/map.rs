@@ -112,17 +112,17 @@ impl Map {
         Rc::ptr_eq(&self.entries, &other.entries)
     }
 
-    pub(crate) fn deep_equal(&self, other: &Self) -> bool {
+    pub(crate) fn equal_at(&self, other: &Self, depth: usize) -> bool {
         self.kind == other.kind
             && (self.is_same(other) || {
                 let (entries, others) = (self.entries.borrow(), other.entries.borrow());
                 entries.len() == others.len()
-                    && entries.iter().zip(others.iter()).all(|(a, b)| a.0 == b.0 && a.1.deep_equal(b.1))
+                    && entries.iter().zip(others.iter()).all(|(a, b)| a.0 == b.0 && a.1.equal_at(b.1, depth))
             })
     }
 
-    pub(crate) fn deep_copy(&self) -> Self {
+    pub(crate) fn copy_at(&self, depth: usize) -> Self {
         let entries = self.entries.borrow();
-        Self::from_entries(self.kind, entries.iter().map(|(key, value)| (key.clone(), value.deep_copy())))
+        Self::from_entries(self.kind, entries.iter().map(|(key, value)| (key.clone(), value.copy_at(depth))))
     }
 }

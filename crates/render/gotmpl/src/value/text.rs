@@ -15,11 +15,19 @@ impl Str {
         &self.0
     }
 
-    /// The text, with replacement characters where it is not UTF-8.
+    /// The text, with a replacement character for every byte that is not UTF-8, as Go reads it.
     #[must_use]
     pub fn text(&self) -> Cow<'_, str> {
         // Checking first is several times faster than looking for what to replace.
-        std::str::from_utf8(&self.0).map_or_else(|_| String::from_utf8_lossy(&self.0), Cow::Borrowed)
+        if let Ok(text) = std::str::from_utf8(&self.0) {
+            return Cow::Borrowed(text);
+        }
+        let mut out = String::with_capacity(self.0.len());
+        for chunk in self.0.utf8_chunks() {
+            out.push_str(chunk.valid());
+            out.extend(std::iter::repeat_n('\u{FFFD}', chunk.invalid().len()));
+        }
+        Cow::Owned(out)
     }
 }
 

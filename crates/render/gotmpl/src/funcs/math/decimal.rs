@@ -29,6 +29,15 @@ impl Decimal {
         self.mantissa == 0
     }
 
+    /// With no more than eighteen digits.
+    pub(super) fn short(mut self) -> Self {
+        while self.mantissa.unsigned_abs() >= 10u128.pow(18) {
+            self.mantissa /= 10;
+            self.exponent += 1;
+        }
+        self
+    }
+
     fn at_exponent(self, exponent: i32) -> Option<i128> {
         if self.mantissa == 0 {
             return Some(0);
@@ -37,6 +46,13 @@ impl Decimal {
     }
 
     pub(super) fn add(self, other: Self) -> Option<Self> {
+        // Beside a number this much larger, the smaller one is lost in any float.
+        const NEGLIGIBLE: i32 = 36;
+        match self.exponent.checked_sub(other.exponent)? {
+            NEGLIGIBLE.. if self.mantissa != 0 => return Some(self),
+            ..=-36 if other.mantissa != 0 => return Some(other),
+            _ => {}
+        }
         let exponent = self.exponent.min(other.exponent);
         let mantissa = self.at_exponent(exponent)?.checked_add(other.at_exponent(exponent)?)?;
         Some(Self { mantissa, exponent })
