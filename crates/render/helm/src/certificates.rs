@@ -1,13 +1,16 @@
 //! Keys and certificates for `genCA` and its kin, made from the rendering's seed.
 
+mod dsa;
+mod primes;
+
 use gotmpl::{CertificateRequest, Certificates};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
 };
-use rsa::RsaPrivateKey;
 use rsa::pkcs1::EncodeRsaPrivateKey;
 use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey, LineEnding};
+use rsa::{BigUint, RsaPrivateKey};
 
 use crate::render::World;
 
@@ -29,36 +32,23 @@ const KEY_BITS: usize = 4096;
 const BCRYPT_COST: u32 = 10;
 
 impl World<'_> {
+    /// A key of 2048 or 4096 bits.
     fn rsa_key(&self, bits: usize) -> Result<RsaPrivateKey, String> {
-        RsaPrivateKey::new(&mut Draws(self), bits)
-            .map_err(|error| format!("error generating rsa key: {error}"))
+        let failed = |error: String| format!("error generating rsa key: {error}");
+        let mut fill = |buffer: &mut [u8]| gotmpl::Environment::random(self, buffer);
+        let mut prime = || {
+            let words = match bits {
+                CA_BITS => primes::prime::<16, 20>(&mut fill)?.to_vec(),
+                _ => primes::prime::<32, 40>(&mut fill)?.to_vec(),
+            };
+            let bytes: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
+            Ok(BigUint::from_bytes_le(&bytes))
+        };
+        let (first, second) = (prime().map_err(failed)?, prime().map_err(failed)?);
+        RsaPrivateKey::from_p_q(first, second, BigUint::from(primes::EXPONENT))
+            .map_err(|error| failed(error.to_string()))
     }
 }
-
-/// The rendering's random bytes for libraries that want a generator.
-struct Draws<'w, 'o>(&'w World<'o>);
-
-impl rsa::rand_core::RngCore for Draws<'_, '_> {
-    fn next_u32(&mut self) -> u32 {
-        rsa::rand_core::impls::next_u32_via_fill(self)
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        rsa::rand_core::impls::next_u64_via_fill(self)
-    }
-
-    fn fill_bytes(&mut self, buffer: &mut [u8]) {
-        // Callers check first that there is a seed.
-        let _ = gotmpl::Environment::random(self.0, buffer);
-    }
-
-    fn try_fill_bytes(&mut self, buffer: &mut [u8]) -> Result<(), rsa::rand_core::Error> {
-        self.fill_bytes(buffer);
-        Ok(())
-    }
-}
-
-impl rsa::rand_core::CryptoRng for Draws<'_, '_> {}
 
 /// A key as it signs, and as the chart gets it.
 struct Key {
@@ -109,7 +99,9 @@ impl Certificates for World<'_> {
             "ed25519" => KeyPair::generate_for(&rcgen::PKCS_ED25519)
                 .map(|pair| pair.serialize_pem())
                 .map_err(|error| failed(error.to_string())),
-            "dsa" => Err("genPrivateKey \"dsa\" is not supported yet".to_owned()),
+            "dsa" => {
+                dsa::private_key(&mut |buffer| gotmpl::Environment::random(self, buffer)).map_err(failed)
+            }
             _ => Err(format!("Unknown type {kind}")),
         }
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use gotmpl::Templates;
 use serde_json::{Map, Value};
 
+use crate::error::Error;
 use crate::metadata::Metadata;
 
 /// A file of a chart; the name is relative to the chart.
@@ -41,6 +42,15 @@ pub(crate) struct Parsed {
 }
 
 impl Chart {
+    /// A chart from its files, as an archive would hold them: names are relative to the chart, and nothing is
+    /// ignored.
+    ///
+    /// # Errors
+    /// As [`crate::load`].
+    pub fn from_files(files: Vec<File>) -> Result<Self, Error> {
+        crate::load::load_files(files, 0)
+    }
+
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
         &self.content.metadata

@@ -23,8 +23,6 @@
 //! assert_eq!(rendered.manifests[0].text, "kind: ConfigMap\nmetadata:\n  name: demo\ndata:\n  replicas: \"2\"\n");
 //! ```
 
-#![forbid(unsafe_code)]
-
 mod archive;
 mod capabilities;
 mod certificates;
@@ -46,7 +44,7 @@ mod values;
 pub use archive::unpack;
 pub use chart::{Chart, File};
 pub use error::Error;
-pub use load::{from_files, load, load_archive, read};
+pub use load::{from_files, load, load_archive, read, read_files, read_values};
 pub use manifests::{HookInfo, Manifest};
 pub use metadata::{Dependency, Metadata};
 pub use options::{Options, Set, SetKind};

@@ -46,6 +46,16 @@ pub fn from_files(files: Vec<File>) -> Result<Chart, Error> {
     load_files(files, 0)
 }
 
+/// The files of the chart directory at `path` without those that its `.helmignore` names, for
+/// [`Chart::from_files`].
+///
+/// # Errors
+/// If there is no such directory, or it is too large.
+pub fn read_files(tree: &dyn Tree, path: &str) -> Result<Vec<File>, Error> {
+    let root = TreePath::parse(path).map_err(|source| Error::Path(path.to_owned(), source))?;
+    read_directory(tree, &root)
+}
+
 /// Loads a chart from the bytes of an archive.
 ///
 /// # Errors
@@ -111,7 +121,7 @@ struct Sorted {
     charts: BTreeMap<String, Vec<File>>,
 }
 
-fn load_files(files: Vec<File>, depth: usize) -> Result<Chart, Error> {
+pub(crate) fn load_files(files: Vec<File>, depth: usize) -> Result<Chart, Error> {
     if depth > MAX_DEPTH {
         return Err(Error::Chart("charts are nested too deeply".to_owned()));
     }
@@ -156,7 +166,7 @@ fn sort_file(file: File, metadata: &mut Option<Metadata>, sorted: &mut Sorted) -
         "Chart.yaml" => {}
         "Chart.lock" => check_lock(&text()).map_err(|error| failed("Chart.lock", error))?,
         "values.yaml" => {
-            sorted.values = read_values(&text()).map_err(|error| failed("values.yaml", error))?;
+            sorted.values = values_of(&text()).map_err(|error| failed("values.yaml", error))?;
         }
         "values.schema.json" => sorted.schema = Some(file.data),
         "requirements.yaml" => {
@@ -209,8 +219,21 @@ fn load_dependency(name: &str, files: Vec<File>, parent: &str, depth: usize) -> 
     load_files(inner.collect(), depth + 1)
 }
 
-/// A `values.yaml`: its documents one over the other, every number a float.
-pub(crate) fn read_values(text: &str) -> Result<Map<String, Value>, String> {
+/// The values of a file as `helm --values` reads it: its documents one over the other.
+///
+/// # Errors
+/// If it is not YAML, or not a mapping; with Helm's text.
+///
+/// ```
+/// let values = helm::read_values("a: {b: 1, c: 2}\n---\na: {b: 3}\n").unwrap();
+/// assert_eq!(values, serde_json::json!({"a": {"b": 3, "c": 2}}));
+/// ```
+pub fn read_values(text: &str) -> Result<Value, Error> {
+    values_of(text).map(Value::Object).map_err(Error::Values)
+}
+
+/// A `values.yaml`: its documents one over the other.
+fn values_of(text: &str) -> Result<Map<String, Value>, String> {
     let mut values = Map::new();
     for document in split_documents(text) {
         let error = |text: String| format!("cannot unmarshal yaml document: {text}");

@@ -1,11 +1,9 @@
 //! Rendered texts to documents, hooks and their order.
 
-use std::sync::OnceLock;
-
-use regex::Regex;
-use serde_json::Value;
+mod skim;
 
 use crate::error::Error;
+use skim::{Glimpse, Skim};
 
 /// One document of the output.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,11 +122,21 @@ fn order(a: &str, b: &str) -> std::cmp::Ordering {
 
 /// Documents are apart where a line begins with `---`; that line may go on with text of the next document.
 pub(crate) fn split(text: &str) -> Vec<&str> {
-    static SEPARATOR: OnceLock<Regex> = OnceLock::new();
-    let separator = SEPARATOR.get_or_init(|| {
-        Regex::new(r"(?:\A|[\t\n\x0C\r ]*\n)---[\t\n\x0C\r ]*").expect("the expression is constant and valid")
-    });
-    separator.split(text.trim_start()).filter(|part| !part.trim().is_empty()).map(str::trim_start).collect()
+    // As the expression (?:^|\s*\n)---\s* splits, with the blanks of Go's \s.
+    const BLANKS: [char; 5] = ['\t', '\n', '\x0C', '\r', ' '];
+    let mut rest = text.trim_start();
+    let mut parts = Vec::new();
+    if let Some(after) = rest.strip_prefix("---") {
+        rest = after.trim_start_matches(BLANKS);
+    }
+    let separators = memchr::memmem::Finder::new("\n---");
+    while let Some(at) = separators.find(rest.as_bytes()) {
+        parts.push(rest[..at].trim_end_matches(BLANKS));
+        // Blanks belong to the separator, so one that follows at once lacks the line break before it.
+        rest = rest[at + 4..].trim_start_matches(BLANKS);
+    }
+    parts.push(rest);
+    parts.into_iter().filter(|part| !part.trim().is_empty()).map(str::trim_start).collect()
 }
 
 /// What Helm looks at in a document.
@@ -145,7 +153,7 @@ fn sort_document(
     hooks: &mut Vec<Manifest>,
 ) -> Result<(), Error> {
     let failed = |error: String| Error::Render(format!("YAML parse error on {path}: {error}"));
-    let value = yaml::from_str(document)
+    let value = yaml::from_str_with(document, &mut Skim, yaml::Duplicates::LastWins)
         .map_err(|error| failed(format!("error converting YAML to JSON: {error}")))?;
     let head = read_head(&value).map_err(failed)?;
     let mut manifest = Manifest {
@@ -182,15 +190,7 @@ fn sort_document(
     Ok(())
 }
 
-fn mismatch(value: &Value, path: &str, wanted: &str) -> String {
-    let found = match value {
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-        Value::String(_) => "string",
-        Value::Bool(_) => "bool",
-        Value::Null => "null",
-        Value::Number(_) => "number",
-    };
+fn mismatch(found: &'static str, path: &str, wanted: &str) -> String {
     let target = if path.is_empty() { "Go value".to_owned() } else { format!("Go struct field {path}") };
     format!(
         "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into {target} of type {wanted}"
@@ -198,44 +198,49 @@ fn mismatch(value: &Value, path: &str, wanted: &str) -> String {
 }
 
 /// A scalar as text where Go's struct has a string.
-fn text(value: Option<&Value>, path: &str) -> Result<String, String> {
+fn text(value: Option<&Glimpse>, path: &str) -> Result<String, String> {
     match value {
-        None | Some(Value::Null) => Ok(String::new()),
-        Some(Value::String(text)) => Ok(text.clone()),
-        Some(Value::Bool(value)) => Ok(value.to_string()),
-        Some(Value::Number(number)) => Ok(number.to_string()),
-        Some(other) => Err(mismatch(other, path, "string")),
+        None | Some(Glimpse::Null) => Ok(String::new()),
+        Some(Glimpse::Text(text)) => Ok(text.clone()),
+        Some(Glimpse::Bool(value)) => Ok(value.to_string()),
+        Some(Glimpse::Number(number)) => Ok(number.to_string()),
+        Some(other) => Err(mismatch(other.json_name(), path, "string")),
     }
 }
 
-fn read_head(value: &Value) -> Result<Head, String> {
+fn read_head(value: &Glimpse) -> Result<Head, String> {
     let mut head = Head { kind: String::new(), name: String::new(), annotations: Vec::new() };
     let object = match value {
-        Value::Null => return Ok(head),
-        Value::Object(object) => object,
-        other => return Err(mismatch(other, "", "util.SimpleHead")),
+        Glimpse::Null => return Ok(head),
+        Glimpse::Map(object) => object,
+        other => return Err(mismatch(other.json_name(), "", "util.SimpleHead")),
     };
     text(object.get("apiVersion"), "SimpleHead.apiVersion")?;
     head.kind = text(object.get("kind"), "SimpleHead.kind")?;
     let metadata = match object.get("metadata") {
-        None | Some(Value::Null) => return Ok(head),
-        Some(Value::Object(metadata)) => metadata,
+        None | Some(Glimpse::Null) => return Ok(head),
+        Some(Glimpse::Map(metadata)) => metadata,
         Some(other) => {
             let wanted = "struct { Name string \"json:\\\"name\\\"\"; Annotations map[string]string \"json:\\\"annotations\\\"\" }";
-            return Err(mismatch(other, "SimpleHead.metadata", wanted));
+            return Err(mismatch(other.json_name(), "SimpleHead.metadata", wanted));
         }
     };
-    head.name = text(metadata.get("name"), "SimpleHead.metadata.name")?;
+    head.name = text(metadata.get("name"), ".metadata.name")?;
     match metadata.get("annotations") {
-        None | Some(Value::Null) => {}
-        Some(Value::Object(annotations)) => {
-            for (key, value) in annotations {
-                let value = text(Some(value), "SimpleHead.metadata.annotations")?;
-                head.annotations.push((key.clone(), value));
+        None | Some(Glimpse::Null) => {}
+        Some(Glimpse::Map(annotations)) => {
+            if let Some(unfit) = annotations.unfit {
+                return Err(mismatch(unfit, ".metadata.annotations", "string"));
             }
+            head.annotations = annotations
+                .known
+                .iter()
+                .filter(|(key, _)| key.starts_with("helm.sh/"))
+                .map(|(key, value)| Ok(((*key).to_owned(), text(Some(value), ".metadata.annotations")?)))
+                .collect::<Result<_, String>>()?;
         }
         Some(other) => {
-            return Err(mismatch(other, "SimpleHead.metadata.annotations", "map[string]string"));
+            return Err(mismatch(other.json_name(), ".metadata.annotations", "map[string]string"));
         }
     }
     Ok(head)

@@ -3,6 +3,7 @@
 mod errors;
 mod scope;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::PoisonError;
 
@@ -35,10 +36,6 @@ pub struct Rendered {
     pub nondeterministic: bool,
 }
 
-/// Templates call each other through the native stack: each level of `include` takes some kilobytes. Rendering runs
-/// on a thread of its own with room for the depth that [`LIMITS`] allows.
-const STACK: usize = 512 << 20;
-
 const LIMITS: Limits = Limits { depth: 3000, steps: 200_000_000, output: 1 << 30, deadline: None };
 
 /// Renders a chart.
@@ -46,22 +43,6 @@ const LIMITS: Limits = Limits { depth: 3000, steps: 200_000_000, output: 1 << 30
 /// # Errors
 /// Where Helm would refuse, with its text; and where a limit is exceeded.
 pub fn render(chart: &Chart, options: &Options) -> Result<Rendered, Error> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .name("helm-render".to_owned())
-            .stack_size(STACK)
-            .spawn_scoped(scope, || render_here(chart, options));
-        match thread {
-            Ok(thread) => match thread.join() {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            },
-            Err(error) => Err(Error::Render(format!("start a thread for rendering: {error}"))),
-        }
-    })
-}
-
-fn render_here(chart: &Chart, options: &Options) -> Result<Rendered, Error> {
     let values = user_values(options)?;
     let mut node = Node::new(chart);
     dependencies::process(&mut node, &values)
@@ -181,7 +162,8 @@ fn parse(chart: &Chart, renderables: &[Renderable]) -> Result<Templates, Error> 
     }
     let mut templates = Templates::new(Functions::helm());
     for Renderable { path, text, .. } in renderables {
-        let text = String::from_utf8_lossy(text);
+        // Checking first is several times faster than looking for what to replace.
+        let text = std::str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text), Cow::Borrowed);
         templates.parse(path, &text).map_err(|error| errors::parse(path, &error.to_string()))?;
     }
     let texts = renderables.iter().map(|new| (new.path.clone(), new.text.clone())).collect();

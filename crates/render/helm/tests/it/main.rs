@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 mod applications;
+mod cases;
 mod charts;
 mod corpus;
+mod safety;
 mod shared;

@@ -29,7 +29,9 @@ pub(crate) fn tree(directory: &Path) -> MemoryTree {
                 pending.push(path);
             } else {
                 let name = path.strip_prefix(directory).unwrap().to_str().unwrap();
-                tree.insert(TreePath::parse(name).unwrap(), std::fs::read(&path).unwrap());
+                // A link may lead nowhere; then there is no such file.
+                let Ok(data) = std::fs::read(&path) else { continue };
+                tree.insert(TreePath::parse(name).unwrap(), data);
             }
         }
     }

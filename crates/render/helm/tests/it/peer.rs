@@ -1,0 +1,104 @@
+//! Helm's engine in its own process, as xtask/helm-peer serves it: a line of JSON for each request and answer.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use helm::File;
+use serde_json::{Value, json};
+
+pub(crate) struct Peer {
+    child: Child,
+    requests: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+/// What Helm made of a chart.
+pub(crate) struct Answer {
+    pub(crate) manifest: String,
+    /// Hooks with the templates they came from.
+    pub(crate) hooks: String,
+    pub(crate) notes: String,
+}
+
+impl Peer {
+    pub(crate) fn start(program: &str) -> Self {
+        let mut child = Command::new(program)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("xtask builds the peer");
+        let requests = child.stdin.take().expect("its input is a pipe");
+        let answers = BufReader::new(child.stdout.take().expect("its output is a pipe"));
+        Self { child, requests, answers }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn ask(&mut self, request: &Value) -> Result<Value, String> {
+        writeln!(self.requests, "{request}").expect("the peer takes requests");
+        let mut line = String::new();
+        self.answers.read_line(&mut line).expect("the peer answers");
+        let mut answer: Value = serde_json::from_str(&line).expect("the peer answers in JSON");
+        match answer["error"].take() {
+            Value::String(error) if !error.is_empty() => Err(error),
+            _ => Ok(answer),
+        }
+    }
+
+    fn request(key: &str, values: &[String]) -> Value {
+        json!({"key": key, "values": values, "kubeVersion": "v1.36.0"})
+    }
+
+    fn rendered(answer: &Value) -> Answer {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let hooks = answer["hooks"].as_array().into_iter().flatten();
+        let hooks =
+            hooks.map(|hook| format!("---\n# Source: {}\n{}\n", text(&hook["source"]), text(&hook["text"])));
+        Answer { manifest: text(&answer["manifest"]), hooks: hooks.collect(), notes: text(&answer["notes"]) }
+    }
+
+    /// Renders a chart from its files, which the peer keeps under the key.
+    pub(crate) fn render_files(
+        &mut self,
+        key: &str,
+        files: &[File],
+        values: &[String],
+    ) -> Result<Answer, String> {
+        let mut request = Self::request(key, values);
+        request["files"] = files
+            .iter()
+            .map(|file| json!({"name": file.name, "data": STANDARD.encode(&file.data)}))
+            .collect();
+        self.ask(&request).map(|answer| Self::rendered(&answer))
+    }
+
+    /// Renders a chart as it lies on disk.
+    pub(crate) fn render_directory(&mut self, chart: &Path, values: &[String]) -> Result<Answer, String> {
+        let mut request = Self::request("directory", values);
+        request["path"] = chart.to_string_lossy().into();
+        self.ask(&request).map(|answer| Self::rendered(&answer))
+    }
+
+    /// Renders a chart it knows so many times; how long each took.
+    pub(crate) fn times(&mut self, key: &str, values: &[String], repeat: usize) -> Vec<Duration> {
+        let mut request = Self::request(key, values);
+        request["repeat"] = repeat.into();
+        let answer = self.ask(&request).expect("what rendered once renders again");
+        let times = answer["times"].as_array().expect("as many times as asked for");
+        times.iter().map(|time| Duration::from_nanos(time.as_u64().expect("nanoseconds"))).collect()
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
