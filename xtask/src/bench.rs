@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::{process, tools};
 
 /// The benchmarks by name, with the crate that holds each.
-const BENCHMARKS: [(&str, &str); 1] = [("up", "mainstay")];
+const BENCHMARKS: [(&str, &str); 2] = [("render", "helm"), ("up", "mainstay")];
 
 /// Runs a benchmark by its name.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
@@ -17,6 +17,9 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
     let Some((name, package)) = BENCHMARKS.into_iter().find(|(name, _)| name == wanted) else {
         bail!("no benchmark {wanted:?}; there are: {names}");
     };
+    if name == "render" {
+        return render(root);
+    }
     tools::ensure(root)?;
     process::run(Command::new("cargo").current_dir(root).args([
         "bench",
@@ -25,4 +28,15 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
         "--bench",
         name,
     ]))
+}
+
+/// Both sides get the same core: they take turns, so neither disturbs the other.
+fn render(root: &Path) -> Result<()> {
+    let peer = tools::helm_peer(root)?;
+    process::run(
+        Command::new("taskset")
+            .current_dir(root)
+            .args(["--cpu-list", "0", "cargo", "bench", "--package", "helm", "--bench", "render", "--"])
+            .arg(peer),
+    )
 }

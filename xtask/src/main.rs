@@ -15,17 +15,21 @@ mod tools;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 const HELP: &str = "\
 cargo xtask COMMAND
 
   test [FILTER…]   install what the tests need, then run every test of the workspace
                    (arguments go to `cargo test`: a crate is `-p NAME`)
-  bench NAME       measure: `up`
-  soak NAME [N]    long runs, recorded in benchmarks/soak.md: `kills`, `watches`
+  bench NAME       measure: `render`, `up`
+  parity helm      compare with recorded renderings of Helm; with Helm itself (needs Go): `--live`, on other
+                   charts: `--live --charts DIR…`
   parity kustomize [--record] [FILTER]
                    build our cases with real kustomize (needs Go) and with ours, print a table
+  soak NAME        long runs, recorded in benchmarks/soak.md: `kills [N]`, `watches [N]`, `fuzz [TARGET]
+                   [--seconds S]`; generated cases beside the real tool: `helm` and `kustomize`
+                   `[--cases N] [--seed N]`
   tidy             check layers, sizes, module headers and texts
   tools            install what the tests need, print where it is
   help             this text
@@ -46,11 +50,10 @@ fn run() -> Result<()> {
     let command = arguments.next().unwrap_or_else(|| "help".to_owned());
     let rest: Vec<String> = arguments.collect();
     match command.as_str() {
-        "soak" if rest.first().is_some_and(|name| name == "kustomize") => soak(&rest[1..]),
         "test" => test::run(&root(), &rest),
         "bench" => bench::run(&root(), &rest),
-        "soak" => soak::run(&root(), &rest),
         "parity" => parity::run(&root(), &rest),
+        "soak" => soak::run(&root(), &rest),
         "tidy" => tidy::run(&root()),
         "tools" => tools::run(&root()),
         "help" | "--help" | "-h" => {
@@ -59,20 +62,6 @@ fn run() -> Result<()> {
         }
         other => bail!("no command {other:?}; `cargo xtask help` lists them"),
     }
-}
-
-/// `soak kustomize [--cases N] [--seed N]`
-fn soak(arguments: &[String]) -> Result<()> {
-    let number = |name: &str, default: u64| -> Result<u64> {
-        match arguments.iter().position(|argument| argument == name) {
-            Some(at) => {
-                let text = arguments.get(at + 1).with_context(|| format!("{name} needs a number"))?;
-                text.parse().with_context(|| format!("{name} {text}"))
-            }
-            None => Ok(default),
-        }
-    };
-    parity::kustomize::soak(&root(), number("--cases", 10_000)?, number("--seed", 1)?)
 }
 
 /// The workspace root: xtask's manifest lies one directory below it.

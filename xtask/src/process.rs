@@ -29,7 +29,7 @@ pub(crate) fn exists(program: &str) -> bool {
 }
 
 /// The directories that programs are looked for in, with those an ordinary user's path often lacks.
-fn search_path() -> impl Iterator<Item = std::path::PathBuf> {
+pub(crate) fn search_path() -> impl Iterator<Item = std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin", "/sbin"].map(std::path::PathBuf::from))

@@ -1,14 +1,15 @@
-//! Long runs: what is tested for minutes in `test` is tried for hours here, and the result is kept with its revision.
+//! Long runs: what is tested for minutes in `test` is tried for hours here, generated cases go beside the real tools, and
+//! parsers get spoiled input. The result is kept with its revision.
 
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{process, tools};
+use crate::{parity, process, tools};
 
 /// Where results are kept, a line each.
 const RESULTS: &str = "benchmarks/soak.md";
@@ -43,37 +44,85 @@ const SOAKS: [Soak; 2] = [
     },
 ];
 
-/// `soak NAME [NUMBER]`
+/// The parsers that are fed.
+const FUZZED: [&str; 5] = ["yaml", "gotmpl", "archive", "strvals", "semver"];
+
+/// Runs what the first argument names, and records how it went.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
-    let names = SOAKS.map(|soak| soak.name).join(", ");
-    let Some(wanted) = arguments.first() else { bail!("name what to soak: {names}") };
-    let Some(soak) = SOAKS.iter().find(|soak| soak.name == wanted) else {
-        bail!("nothing to soak is called {wanted:?}; there are: {names}");
-    };
-    let number = match arguments.get(1) {
+    let Some((name, rest)) = arguments.split_first() else { bail!("name what to soak: {}", names()) };
+    match name.as_str() {
+        "helm" | "kustomize" => generated(root, name, rest),
+        "fuzz" => {
+            let seconds = option(rest, "--seconds", 600)?;
+            let one = rest.first().filter(|name| !name.starts_with("--"));
+            let targets = one.map_or(FUZZED.to_vec(), |name| vec![name.as_str()]);
+            targets.into_iter().try_for_each(|target| fuzz(root, target, seconds))
+        }
+        name => match SOAKS.iter().find(|soak| soak.name == name) {
+            Some(soak) => test(root, soak, rest.first()),
+            None => bail!("nothing to soak is called {name:?}; there are: {}", names()),
+        },
+    }
+}
+
+fn names() -> String {
+    let tests = SOAKS.map(|soak| soak.name).join(", ");
+    format!("{tests}, fuzz, helm, kustomize")
+}
+
+fn option(arguments: &[String], name: &str, default: u64) -> Result<u64> {
+    let Some(at) = arguments.iter().position(|argument| argument == name) else { return Ok(default) };
+    let text = arguments.get(at + 1).with_context(|| format!("{name} takes a number"))?;
+    text.parse().with_context(|| format!("read the number of {name} {text:?}"))
+}
+
+/// Generated cases, rendered by the real tool and by ours.
+fn generated(root: &Path, tool: &str, arguments: &[String]) -> Result<()> {
+    let (cases, seed) = (option(arguments, "--cases", 10_000)?, option(arguments, "--seed", 1)?);
+    recorded(root, tool, &format!("{cases} cases from seed {seed}"), || {
+        if tool == "kustomize" {
+            return parity::kustomize::soak(root, cases, seed);
+        }
+        let flags = ["--live", "--generated", &cases.to_string(), &seed.to_string()];
+        parity::helm::run(root, &flags.map(str::to_owned))
+    })
+}
+
+fn fuzz(root: &Path, target: &str, seconds: u64) -> Result<()> {
+    let seconds = seconds.to_string();
+    let cargo =
+        ["run", "--quiet", "--release", "--package", "helm", "--example", "fuzz", "--", target, &seconds];
+    recorded(root, &format!("fuzz {target}"), &format!("{seconds} s"), || {
+        process::run(Command::new("cargo").current_dir(root).args(cargo))
+    })
+}
+
+fn test(root: &Path, soak: &Soak, number: Option<&String>) -> Result<()> {
+    let number = match number {
         Some(number) => {
             number.parse().with_context(|| format!("read the number of {} {number:?}", soak.unit))?
         }
         None => soak.usual,
     };
-    let revision = revision(root)?;
-    let path = tools::path(root)?;
     let mut command = Command::new("cargo");
-    command.current_dir(root).env("PATH", path).env(soak.variable, number.to_string());
-    command.args([
-        "test",
-        "--package",
-        soak.package,
-        "--test",
-        "it",
-        "--",
-        "--exact",
-        "--nocapture",
-        soak.test,
-    ]);
+    command.current_dir(root).env("PATH", tools::path(root)?).env(soak.variable, number.to_string());
+    let filter = ["--test", "it", "--", "--exact", "--nocapture", soak.test];
+    command.args(["test", "--package", soak.package]).args(filter);
+    recorded(root, soak.name, &format!("{number} {}", soak.unit), || process::run(&mut command))
+}
+
+/// Runs `work` and appends a line about it to the results.
+fn recorded(root: &Path, name: &str, amount: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let revision = revision(root)?;
     let start = Instant::now();
-    let result = process::run(&mut command);
-    record(root, soak, number, &revision, start.elapsed(), result.is_ok())?;
+    let result = work();
+    let minutes = start.elapsed().as_secs().div_ceil(60);
+    let outcome = if result.is_ok() { "passed" } else { "failed" };
+    let mut file =
+        File::options().append(true).open(root.join(RESULTS)).with_context(|| format!("open {RESULTS}"))?;
+    writeln!(file, "| {name} | {amount} | {revision} | {minutes} min | {outcome} |")
+        .with_context(|| format!("write {RESULTS}"))?;
+    println!("{outcome} after {minutes} min; {RESULTS} has the line");
     result
 }
 
@@ -84,15 +133,4 @@ fn revision(root: &Path) -> Result<String> {
     let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
     let mark = if changed.trim().is_empty() { "" } else { " with changes" };
     Ok(format!("{}{mark}", commit.trim()))
-}
-
-fn record(root: &Path, soak: &Soak, number: u64, revision: &str, took: Duration, passed: bool) -> Result<()> {
-    let path = root.join(RESULTS);
-    let mut file = File::options().append(true).open(&path).with_context(|| format!("open {RESULTS}"))?;
-    let result = if passed { "passed" } else { "failed" };
-    let minutes = took.as_secs().div_ceil(60);
-    writeln!(file, "| {} | {number} {} | {revision} | {minutes} min | {result} |", soak.name, soak.unit)
-        .with_context(|| format!("write {RESULTS}"))?;
-    println!("{result} after {minutes} min; {RESULTS} has the line");
-    Ok(())
 }

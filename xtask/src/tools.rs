@@ -67,6 +67,25 @@ pub(crate) fn ensure(root: &Path) -> Result<PathBuf> {
     Ok(directory)
 }
 
+/// Builds the program that serves Helm's own engine (`xtask/helm-peer`, from the Go module proxy) and returns it.
+pub(crate) fn helm_peer(root: &Path) -> Result<PathBuf> {
+    if !process::exists("go") && !Path::new("/usr/local/go/bin/go").is_file() {
+        install(&["golang-go"])?;
+    }
+    let program = root.join("target/tools/helm-peer");
+    let path = std::env::join_paths(process::search_path().chain([PathBuf::from("/usr/local/go/bin")]))
+        .context("join the directories of PATH")?;
+    process::run(
+        Command::new("go")
+            .current_dir(root.join("xtask/helm-peer"))
+            .env("PATH", path)
+            .args(["build", "-trimpath", "-o"])
+            .arg(&program)
+            .arg("."),
+    )?;
+    Ok(program)
+}
+
 fn ensure_packages() -> Result<()> {
     let missing: Vec<&str> = PACKAGES
         .iter()
