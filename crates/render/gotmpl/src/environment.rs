@@ -4,6 +4,23 @@ use crate::value::{Map, Value};
 
 /// The world outside an execution. The default answers know nothing: no cluster, a clock that stands at the epoch,
 /// and no randomness.
+///
+/// ```
+/// use gotmpl::{Environment, Functions, Limits, Machine, Templates, Value};
+///
+/// struct Cluster;
+///
+/// impl Environment for Cluster {
+///     fn lookup(&self, _: &str, kind: &str, namespace: &str, name: &str) -> Result<Value, String> {
+///         Ok([("kind", Value::from(kind)), ("name", format!("{namespace}/{name}").into())].into_iter().collect())
+///     }
+/// }
+///
+/// let mut templates = Templates::new(Functions::helm());
+/// templates.parse("found", "{{ (lookup \"v1\" \"Secret\" \"shop\" \"key\").name }}").unwrap();
+/// let mut machine = Machine::new(&templates, &Cluster, Limits::default());
+/// assert_eq!(machine.execute("found", &Value::Nil).unwrap(), "shop/key");
+/// ```
 pub trait Environment {
     /// The current time.
     fn now(&self) -> jiff::Timestamp {

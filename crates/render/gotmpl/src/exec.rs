@@ -42,6 +42,25 @@ impl Operand {
 type Parsed = RefCell<HashMap<Str, Result<Rc<[Arc<Template>]>, parse::ParseError>, Quick>>;
 
 /// One execution: what functions reach through their first argument.
+///
+/// Templates are parsed once and executed as often as one likes; what an execution may take is bounded, and whether its
+/// result can be had again is known afterwards.
+///
+/// ```
+/// use gotmpl::{Functions, Limits, Machine, Offline, Templates, Value};
+///
+/// let mut templates = Templates::new(Functions::helm());
+/// templates.parse("endless", "{{ range until 1000 }}{{ range until 1000 }}x{{ end }}{{ end }}").unwrap();
+/// templates.parse("dated", "{{ now | date \"2006\" }}").unwrap();
+///
+/// let limits = Limits { steps: 10_000, ..Limits::default() };
+/// let error = Machine::new(&templates, &Offline, limits).execute("endless", &Value::Nil).unwrap_err();
+/// assert!(error.to_string().contains("exceeded maximum number of steps"));
+///
+/// let mut machine = Machine::new(&templates, &Offline, Limits::default());
+/// assert_eq!(machine.execute("dated", &Value::Nil).unwrap(), "1970");
+/// assert!(machine.is_nondeterministic());
+/// ```
 pub struct Machine<'e> {
     pub(crate) templates: Templates,
     environment: &'e dyn Environment,

@@ -47,6 +47,21 @@ impl Chart {
     ///
     /// # Errors
     /// As [`crate::load`].
+    ///
+    /// ```
+    /// use helm::{Chart, File, Options, Set, SetKind};
+    ///
+    /// let file = |name: &str, text: &'static str| File { name: name.to_owned(), data: text.into() };
+    /// let chart = Chart::from_files(vec![
+    ///     file("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n"),
+    ///     file("values.yaml", "port: 80\n"),
+    ///     file("templates/NOTES.txt", "listens on {{ .Values.port }}"),
+    /// ])
+    /// .unwrap();
+    /// let set = vec![Set { kind: SetKind::Value, expr: "port=443".to_owned() }];
+    /// let rendered = helm::render(&chart, &Options { set, ..Options::default() }).unwrap();
+    /// assert_eq!(rendered.notes.as_deref(), Some("listens on 443"));
+    /// ```
     pub fn from_files(files: Vec<File>) -> Result<Self, Error> {
         crate::load::load_files(files, 0)
     }
