@@ -54,7 +54,7 @@ fn ours(directory: &Path, values: &[String], seed: u8) -> Result<Rendered, Strin
         kube_version: "v1.36.0".to_owned(),
         values: documents,
         seed: Some([seed; 32]),
-        now: format!("2026-01-{seed:02}T00:00:00Z").parse().expect("a time"),
+        now: format!("2026-{seed:02}-{seed:02}T{seed:02}:{seed:02}:{seed:02}Z").parse().expect("a time"),
         ..Options::default()
     };
     helm::render(&chart, &options).map_err(|error| error.to_string())
