@@ -20,9 +20,11 @@ use crate::{ContainerError, ContainerSpec, ExecError, Exit, OpenError, StartErro
 mod adopt;
 mod exec;
 mod launch;
+mod session;
 mod start;
 
 use launch::Launcher;
+pub use session::{Ended, Input, Output, Session, SessionRequest, Terminal};
 
 /// Events kept for slow receivers.
 const EVENTS: usize = 1024;
@@ -340,6 +342,13 @@ impl Containers {
             Ok(result) => result,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
+    }
+
+    /// Runs a command inside a running container with the container's environment, user and limits, connected with the
+    /// caller.
+    pub async fn session(&self, id: &str, request: SessionRequest) -> Result<Session, ExecError> {
+        let entry = self.inner.entry(id)?;
+        session::start(&self.inner, &entry, request).await
     }
 
     pub async fn stats(&self, id: &str) -> Result<Stats, ContainerError> {

@@ -24,6 +24,8 @@ use crate::{Status, sys, watch};
 pub(crate) struct Command {
     pub(crate) args: Vec<String>,
     pub(crate) timeout: Duration,
+    /// Whether its standard descriptors are a terminal, which it is to control.
+    pub(crate) terminal: bool,
 }
 
 /// What it gets back.
@@ -39,8 +41,12 @@ pub(crate) enum Outcome {
     Failed(String),
 }
 
-pub(crate) fn run(dir: &Path) -> io::Result<()> {
-    sys::close_from(3)?;
+/// `input` becomes the command's standard input.
+pub(crate) fn run(dir: &Path, input: Option<OwnedFd>) -> io::Result<()> {
+    match &input {
+        Some(input) => sys::close_from_but(3, input)?,
+        None => sys::close_from(3)?,
+    }
     sys::ignore_signals();
     let mut caller = UnixStream::from(rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3)?);
     let null = OpenOptions::new().read(true).open("/dev/null")?;
@@ -48,16 +54,25 @@ pub(crate) fn run(dir: &Path) -> io::Result<()> {
     let mut text = Vec::new();
     caller.read_to_end(&mut text)?;
     let command: Command = serde_json::from_slice(&text)?;
-    let outcome = execute(&Layout::new(dir.to_owned()), command, &caller).unwrap_or_else(Outcome::Failed);
+    let outcome =
+        execute(&Layout::new(dir.to_owned()), command, &caller, input).unwrap_or_else(Outcome::Failed);
     caller.write_all(&serde_json::to_vec(&outcome)?)
 }
 
-fn execute(layout: &Layout, command: Command, caller: &UnixStream) -> Result<Outcome, String> {
+fn execute(
+    layout: &Layout,
+    command: Command,
+    caller: &UnixStream,
+    input: Option<OwnedFd>,
+) -> Result<Outcome, String> {
     let deadline = Deadline::after(command.timeout);
     let own = OwnExecutable::remember().map_err(|e| format!("look at /proc/self/exe: {e}"))?;
     let request: Request = read_json(&layout.request()).map_err(|e| format!("read request.json: {e}"))?;
     let process: Process = read_json(&layout.process()).map_err(|e| format!("read process.json: {e}"))?;
-    let process = Process { args: command.args, ..process };
+    let mut process = Process { args: command.args, ..process };
+    if command.terminal && !process.env.iter().any(|entry| entry.starts_with("TERM=")) {
+        process.env.push("TERM=xterm".to_owned());
+    }
     let record: Record = read_json(&layout.status()).map_err(|e| format!("read status.json: {e}"))?;
     let Status::Running(running) = &record.status else { return Ok(Outcome::NotRunning) };
     let Some(first) = watch::open_process(running.pid, record.start_ticks) else {
@@ -76,12 +91,13 @@ fn execute(layout: &Layout, command: Command, caller: &UnixStream) -> Result<Out
     let (failure, failure_in) = pipe.map_err(|e| format!("make a pipe: {e}"))?;
     match sys::fork().map_err(|e| format!("fork: {e}"))? {
         sys::Fork::Child => {
-            let reason = become_command(&process, own, &groups, &rlimits);
+            let reason =
+                become_command(&process, own, &groups, &rlimits, Stdio { input, terminal: command.terminal });
             let _ = File::from(failure_in).write_all(reason.as_bytes());
             sys::exit_now(127)
         }
         sys::Fork::Parent(child) => {
-            drop((failure_in, groups));
+            drop((failure_in, groups, input));
             wait(child, failure, deadline, caller)
         }
     }
@@ -98,18 +114,32 @@ fn join_namespaces(first: &OwnedFd) -> rustix::io::Result<()> {
     rustix::thread::move_into_thread_name_spaces(first.as_fd(), all)
 }
 
+/// What stands in for the descriptors that the helper itself started with.
+struct Stdio {
+    input: Option<OwnedFd>,
+    terminal: bool,
+}
+
 /// Returns only the reason why the command could not be run.
 fn become_command(
     process: &Process,
     own: OwnExecutable,
     groups: &[File],
     rlimits: &crate::rlimit::Limits,
+    stdio: Stdio,
 ) -> String {
     let prepare = || -> Result<(), String> {
         for mut group in groups {
             group.write_all(b"0").map_err(|e| format!("join the cgroup: {e}"))?;
         }
         rustix::process::setsid().map_err(|e| format!("start a session: {e}"))?;
+        if let Some(input) = &stdio.input {
+            rustix::stdio::dup2_stdin(input).map_err(|e| format!("take standard input: {e}"))?;
+        }
+        if stdio.terminal {
+            rustix::process::ioctl_tiocsctty(rustix::stdio::stdout())
+                .map_err(|e| format!("take the terminal: {e}"))?;
+        }
         crate::rlimit::apply(rlimits).map_err(|e| format!("set resource limits: {e}"))?;
         rustix::process::chdir(&process.cwd)
             .map_err(|e| format!("chdir to {}: {e}", process.cwd.display()))?;

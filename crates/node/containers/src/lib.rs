@@ -36,7 +36,8 @@ mod watch;
 use std::io::Write as _;
 
 pub use containers::{
-    Containers, ContainersConfig, Event, Events, ExecOutput, ExecRequest, MonitorCommand, Stats,
+    Containers, ContainersConfig, Ended, Event, Events, ExecOutput, ExecRequest, Input, MonitorCommand,
+    Output, Session, SessionRequest, Stats, Terminal,
 };
 pub use error::{ContainerError, ExecError, OpenError, StartError};
 pub use preflight::{Problem, preflight};

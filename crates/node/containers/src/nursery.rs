@@ -22,8 +22,9 @@ use crate::{exec_helper, monitor, sys};
 
 /// A path and some JSON around it.
 const ORDER_LIMIT: usize = 8 << 10;
-/// Standard input, output and error of the child.
-const ORDER_DESCRIPTORS: usize = 3;
+/// Standard input, output and error of the child, and what it may get besides.
+const ORDER_DESCRIPTORS: usize = 4;
+const STANDARD: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Mode {
@@ -33,7 +34,7 @@ pub(crate) enum Mode {
     Exec,
 }
 
-/// What to fork for. The three standard descriptors travel with it.
+/// What to fork for. The three standard descriptors travel with it, and a command's standard input if it has one.
 #[derive(Debug, Serialize, Deserialize)]
 struct Order {
     mode: Mode,
@@ -51,9 +52,9 @@ pub(crate) fn order(
     nursery: &OwnedFd,
     mode: Mode,
     dir: &Path,
-    descriptors: [BorrowedFd<'_>; ORDER_DESCRIPTORS],
+    descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<OwnedFd> {
-    send(nursery, &serde_json::to_vec(&Order { mode, dir: dir.to_owned() })?, &descriptors)?;
+    send(nursery, &serde_json::to_vec(&Order { mode, dir: dir.to_owned() })?, descriptors)?;
     let (bytes, mut descriptors) = receive(nursery)?;
     if bytes.is_empty() {
         return Err(io::ErrorKind::BrokenPipe.into());
@@ -92,18 +93,19 @@ pub(crate) fn run() -> io::Result<()> {
     }
 }
 
-fn serve(bytes: &[u8], descriptors: Vec<OwnedFd>) -> io::Result<OwnedFd> {
+fn serve(bytes: &[u8], mut descriptors: Vec<OwnedFd>) -> io::Result<OwnedFd> {
     let order: Order = serde_json::from_slice(bytes)?;
-    let standard: [OwnedFd; ORDER_DESCRIPTORS] =
+    let more = descriptors.split_off(descriptors.len().min(STANDARD)).pop();
+    let standard: [OwnedFd; STANDARD] =
         descriptors.try_into().map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     match sys::fork()? {
-        sys::Fork::Child => sys::exit_now(child(&order, &standard)),
+        sys::Fork::Child => sys::exit_now(child(&order, &standard, more)),
         sys::Fork::Parent(pid) => Ok(pidfd_open(pid, PidfdFlags::empty())?),
     }
 }
 
-fn child(order: &Order, standard: &[OwnedFd; ORDER_DESCRIPTORS]) -> i32 {
-    let work = || -> io::Result<()> {
+fn child(order: &Order, standard: &[OwnedFd; STANDARD], more: Option<OwnedFd>) -> i32 {
+    let work = move || -> io::Result<()> {
         sys::reset_signals();
         let [input, output, error] = standard;
         rustix::stdio::dup2_stdin(input)?;
@@ -115,7 +117,7 @@ fn child(order: &Order, standard: &[OwnedFd; ORDER_DESCRIPTORS]) -> i32 {
         rustix::thread::set_name(&name)?;
         match order.mode {
             Mode::Run => monitor::run(&order.dir),
-            Mode::Exec => exec_helper::run(&order.dir),
+            Mode::Exec => exec_helper::run(&order.dir, more),
         }
     };
     match work() {

@@ -40,6 +40,18 @@ pub(crate) fn close_from(first: u32) -> io::Result<()> {
     }
 }
 
+/// As [`close_from`], but for one descriptor that its caller owns.
+pub(crate) fn close_from_but(first: u32, kept: &OwnedFd) -> io::Result<()> {
+    let kept = u32::try_from(kept.as_raw_fd()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    if kept > first {
+        // SAFETY: as in `close_from`; the descriptor that is owned lies outside the range.
+        if unsafe { libc::syscall(libc::SYS_close_range, first, kept - 1, 0u32) } == -1 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    close_from(kept + 1)
+}
+
 /// A mount namespace of its own for this single-threaded process.
 pub(crate) fn unshare_mounts() -> io::Result<()> {
     // SAFETY: `NEWNS` changes no descriptors or memory.
@@ -122,6 +134,12 @@ pub(crate) fn read_only_clone(path: &std::path::Path) -> io::Result<OwnedFd> {
         )
     };
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(fd) }
+}
+
+/// Registers a descriptor for reading and writing.
+pub(crate) fn watch(fd: OwnedFd) -> io::Result<tokio::io::unix::AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` owns its descriptor and always gives the same one.
+    unsafe { tokio::io::unix::AsyncFd::register(fd) }.map_err(Into::into)
 }
 
 /// Registers a descriptor with the async runtime.

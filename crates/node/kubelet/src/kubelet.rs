@@ -1,5 +1,7 @@
 //! The kubelet as a whole: which Pods there are, and who looks after each.
 
+mod connect;
+mod exec;
 mod log_request;
 mod orphans;
 #[cfg(test)]
@@ -18,7 +20,7 @@ use containers::Status;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Pod;
-use link::{ByteStream, LinkError, LogRequest};
+use link::{ByteStream, Connection, ExecRequest, LinkError, LogRequest, Session};
 use objects::meta::{self, Key};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch as channel};
@@ -275,6 +277,19 @@ impl Kubelet {
 impl link::Node for Kubelet {
     fn logs(&self, request: LogRequest) -> BoxFuture<'_, Result<ByteStream, LinkError>> {
         Box::pin(self.open_log(request))
+    }
+
+    fn exec(&self, request: ExecRequest) -> BoxFuture<'_, Result<Session, LinkError>> {
+        Box::pin(self.run_command(request))
+    }
+
+    fn connect(
+        &self,
+        namespace: String,
+        pod: String,
+        port: u16,
+    ) -> BoxFuture<'_, Result<Connection, LinkError>> {
+        Box::pin(self.connect_with(namespace, pod, port))
     }
 }
 

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use containers::{ContainerError, ContainerSpec, ExecError, ExecOutput, Exit, StartError, Status};
+use containers::{
+    ContainerError, ContainerSpec, ExecError, ExecOutput, Exit, Session, SessionRequest, StartError, Status,
+};
 use futures::stream::BoxStream;
 use images::{Image, ImageError, PullPolicy};
 use network::{ServiceTable, Zone};
@@ -96,6 +98,9 @@ pub trait Runtime: Send + Sync + 'static {
         timeout: Duration,
         output_limit: usize,
     ) -> Result<ExecOutput, ExecError>;
+
+    /// Runs a command in a container, connected with the caller.
+    async fn session(&self, id: &str, request: SessionRequest) -> Result<Session, ExecError>;
 
     /// Mounts a memory file system of at most `size` bytes on an existing directory; does nothing where one is mounted.
     async fn mount_memory(&self, path: &Path, size: Option<u64>) -> Result<(), RuntimeError>;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use containers::{
-    ContainerError, ContainerSpec, Event, ExecError, ExecOutput, Exit, Running, StartError, Status,
+    ContainerError, ContainerSpec, Event, ExecError, ExecOutput, Exit, Running, Session, SessionRequest,
+    StartError, Status,
 };
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
@@ -221,6 +222,10 @@ impl Runtime for FakeRuntime {
     async fn exec(&self, _: &str, _: Vec<String>, _: Duration, _: usize) -> Result<ExecOutput, ExecError> {
         let code = self.machine().exec_code;
         Ok(ExecOutput { code, stdout: b"out".to_vec(), stderr: Vec::new() })
+    }
+
+    async fn session(&self, id: &str, _: SessionRequest) -> Result<Session, ExecError> {
+        Err(ContainerError::NotRunning(id.to_owned()).into())
     }
 
     async fn mount_memory(&self, _: &Path, _: Option<u64>) -> Result<(), RuntimeError> {

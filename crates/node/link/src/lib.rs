@@ -1,7 +1,7 @@
 //! The trait by which others reach a node.
 //!
 //! Owns the requests that the API server forwards to the machine a Pod runs on, and the words in which the node refuses
-//! them. Today that is reading a container's log; exec, attach and port-forward are further methods of [`Node`].
+//! them: reading a container's log, running a command in it, connecting with a port of a Pod.
 //!
 //! What must hold: an implementation checks names against Pods it really runs, never builds a path from them, and every
 //! stream ends when the container's log does (or, with `follow`, when the container does or the reader goes away).
@@ -10,7 +10,11 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt;
+use std::pin::Pin;
+
 use bytes::Bytes;
+use futures::Sink;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
@@ -57,10 +61,102 @@ impl LogRequest {
     }
 }
 
+/// A command to run in a container; the query of `…/pods/NAME/exec`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecRequest {
+    /// Namespace of the Pod.
+    pub namespace: String,
+    /// Name of the Pod.
+    pub pod: String,
+    /// Name of the container. The API server has already chosen the default one.
+    pub container: String,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Whether the command gets a standard input.
+    pub stdin: bool,
+    /// Whether it gets a terminal.
+    pub tty: bool,
+}
+
+/// What is sent to a running command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Bytes for its standard input.
+    Bytes(Bytes),
+    /// The end of its standard input.
+    End,
+    /// A new size of its terminal.
+    Resize {
+        /// Characters in a line.
+        columns: u16,
+        /// Lines.
+        rows: u16,
+    },
+}
+
+/// What comes from a running command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Bytes of its standard output, or of its terminal.
+    Stdout(Bytes),
+    /// Bytes of its standard error.
+    Stderr(Bytes),
+    /// It has ended with this code, 128 + n for signal n. Nothing comes after it.
+    Ended(i32),
+}
+
+/// Where input goes; waits while the receiver is busy.
+pub type Sender<T> = Pin<Box<dyn Sink<T, Error = LinkError> + Send>>;
+
+/// A command that runs. Dropping it ends the command.
+pub struct Session {
+    /// To the command.
+    pub input: Sender<Input>,
+    /// From the command, until [`Output::Ended`].
+    pub output: BoxStream<'static, Result<Output, LinkError>>,
+}
+
+/// A connection with a port of a Pod. Dropping it closes the connection.
+pub struct Connection {
+    /// To the Pod. Closing the sink says that nothing more comes.
+    pub input: Sender<Bytes>,
+    /// From the Pod.
+    pub output: ByteStream,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").finish_non_exhaustive()
+    }
+}
+
 /// A machine that runs Pods.
 pub trait Node: Send + Sync {
     /// Opens a container's log.
     fn logs(&self, request: LogRequest) -> BoxFuture<'_, Result<ByteStream, LinkError>>;
+
+    /// Runs a command in a container.
+    fn exec(&self, request: ExecRequest) -> BoxFuture<'_, Result<Session, LinkError>> {
+        let what = format!("exec into {}/{}", request.namespace, request.pod);
+        Box::pin(async move { Err(LinkError::NotSupported { what }) })
+    }
+
+    /// Connects with a TCP port inside a Pod's network namespace.
+    fn connect(
+        &self,
+        namespace: String,
+        pod: String,
+        port: u16,
+    ) -> BoxFuture<'_, Result<Connection, LinkError>> {
+        let what = format!("port-forward to {namespace}/{pod}:{port}");
+        Box::pin(async move { Err(LinkError::NotSupported { what }) })
+    }
 }
 
 /// Why a node refuses. The text is what `kubectl` shows, worded as the kubelet words it.
@@ -110,6 +206,35 @@ pub enum LinkError {
         #[source]
         source: std::io::Error,
     },
+    /// The container has ended or has not started, so nothing can run in it. An API server answers 400.
+    #[error("container not found (\"{container}\")")]
+    NotRunning {
+        /// Name of the container.
+        container: String,
+    },
+    /// The command could not be run, in the words of the runtime. An API server answers 500.
+    #[error("{message}")]
+    Exec {
+        /// Why.
+        message: String,
+    },
+    /// Nothing listens on the port, or the connection broke. An API server answers 500.
+    #[error("connect with port {port} of pod \"{pod}\"")]
+    Connect {
+        /// Name of the Pod.
+        pod: String,
+        /// The port.
+        port: u16,
+        /// What the network said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// This node cannot do it. An API server answers 501.
+    #[error("{what} is not supported by this node")]
+    NotSupported {
+        /// What was asked.
+        what: String,
+    },
     /// No node is attached, or it is stopping. An API server answers 503.
     #[error("the node is not running")]
     Unavailable,
@@ -123,7 +248,9 @@ impl LinkError {
             LinkError::ContainerNotFound { .. }
             | LinkError::NotReady { .. }
             | LinkError::NoPrevious { .. } => 400,
-            LinkError::Read { .. } => 500,
+            LinkError::NotRunning { .. } => 400,
+            LinkError::Read { .. } | LinkError::Exec { .. } | LinkError::Connect { .. } => 500,
+            LinkError::NotSupported { .. } => 501,
             LinkError::Unavailable => 503,
         }
     }

@@ -70,15 +70,19 @@ fn spawn(inner: &Inner, entry: &Entry) -> io::Result<Started> {
     let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
     let ((stdout, stdout_in), (stderr, stderr_in)) = (pipe()?, pipe()?);
     let helper =
-        inner.launcher.launch(Mode::Exec, entry.layout.dir(), stdout_in.as_fd(), stderr_in.as_fd())?;
+        inner.launcher.launch(Mode::Exec, entry.layout.dir(), stdout_in.as_fd(), stderr_in.as_fd(), None)?;
     Ok(Started { helper, stdout, stderr })
 }
 
 async fn converse(socket: std::os::unix::net::UnixStream, request: &ExecRequest) -> io::Result<Outcome> {
+    ask(socket, &Command { args: request.args.clone(), timeout: request.timeout, terminal: false }).await
+}
+
+/// Tells the helper what to run and waits for how it ended. The helper ends the command when the socket is dropped.
+pub(super) async fn ask(socket: std::os::unix::net::UnixStream, command: &Command) -> io::Result<Outcome> {
     socket.set_nonblocking(true)?;
     let mut socket = tokio::net::UnixStream::from_std(socket)?;
-    let command = Command { args: request.args.clone(), timeout: request.timeout };
-    socket.write_all(&serde_json::to_vec(&command)?).await?;
+    socket.write_all(&serde_json::to_vec(command)?).await?;
     socket.shutdown().await?;
     let mut text = Vec::new();
     socket.read_to_end(&mut text).await?;

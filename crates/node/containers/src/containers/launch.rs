@@ -71,6 +71,7 @@ impl Launcher {
         dir: &Path,
         stdout: BorrowedFd<'_>,
         stderr: BorrowedFd<'_>,
+        input: Option<BorrowedFd<'_>>,
     ) -> io::Result<Helper> {
         let (socket, theirs) = UnixStream::pair()?;
         let mut nursery = self.nursery.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,7 +82,9 @@ impl Launcher {
                 none => none.insert(self.start_nursery()?),
             };
             let orders = running.socket.as_ref().expect("there until it is dropped");
-            match nursery::order(orders, mode, dir, [theirs.as_fd(), stdout, stderr]) {
+            let descriptors: Vec<BorrowedFd<'_>> =
+                [theirs.as_fd(), stdout, stderr].into_iter().chain(input).collect();
+            match nursery::order(orders, mode, dir, &descriptors) {
                 Ok(process) => return Ok(Helper { process, socket }),
                 Err(error) if is_gone(&error) => {
                     *nursery = None;

@@ -139,7 +139,7 @@ fn spawn(inner: &Inner, entry: &Entry, spec: ContainerSpec) -> Result<Helper, St
         prepare().map_err(|source| StartError::Directory { path: layout.dir().to_owned(), source })?;
     inner
         .launcher
-        .launch(Mode::Run, layout.dir(), stderr.as_fd(), stderr.as_fd())
+        .launch(Mode::Run, layout.dir(), stderr.as_fd(), stderr.as_fd(), None)
         .map_err(|source| StartError::Monitor { exe: inner.launcher.exe().to_owned(), source })
 }
 

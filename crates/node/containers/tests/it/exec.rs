@@ -99,3 +99,74 @@ async fn says_why_not() {
     assert!(matches!(ended, Err(ExecError::Container(ContainerError::NotRunning(_)))), "{ended:?}");
     f.destroy().await;
 }
+
+async fn everything(output: &mut containers::Output) -> String {
+    let mut text = Vec::new();
+    let mut buffer = [0; 256];
+    loop {
+        let read = tokio::time::timeout(DEADLINE, output.read(&mut buffer)).await.expect("in time").unwrap();
+        if read == 0 {
+            return String::from_utf8(text).unwrap();
+        }
+        text.extend_from_slice(&buffer[..read]);
+    }
+}
+
+fn session(script: &str, input: bool, terminal: bool) -> containers::SessionRequest {
+    let args = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+    containers::SessionRequest { args, input, terminal }
+}
+
+#[tokio::test]
+async fn a_session_talks_with_its_command() {
+    let f = Fixture::new().await;
+    f.containers.start(f.shell("a", "sleep 1000")).await.unwrap();
+    let asked = session("cat; echo bad >&2; exit 3", true, false);
+    let mut running = f.containers.session("a", asked).await.unwrap();
+    let mut input = running.input.take().unwrap();
+    input.write_all(b"one\n").await.unwrap();
+    input.write_all(b"two\n").await.unwrap();
+    input.finish().await.unwrap();
+    assert_eq!(everything(&mut running.stdout).await, "one\ntwo\n");
+    assert_eq!(everything(running.stderr.as_mut().unwrap()).await, "bad\n");
+    assert_eq!(running.ended.wait().await.unwrap(), 3);
+    let mut without = f.containers.session("a", session("cat; echo end", false, false)).await.unwrap();
+    assert_eq!(everything(&mut without.stdout).await, "end\n");
+    f.destroy().await;
+}
+
+#[tokio::test]
+async fn a_session_on_a_terminal_has_one() {
+    let f = Fixture::new().await;
+    f.containers.start(f.shell("a", "sleep 1000")).await.unwrap();
+    let script = "test -t 0 && test -t 1 && echo terminal $TERM; read go; stty size; exit 4";
+    let mut running = f.containers.session("a", session(script, true, true)).await.unwrap();
+    running.terminal.as_ref().unwrap().resize(100, 30).unwrap();
+    running.input.as_mut().unwrap().write_all(b"go\n").await.unwrap();
+    let said = everything(&mut running.stdout).await;
+    assert!(said.contains("terminal xterm\r\n") && said.contains("30 100\r\n"), "{said:?}");
+    assert_eq!(running.ended.wait().await.unwrap(), 4);
+    f.destroy().await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_dropped_ends_its_command() {
+    let f = Fixture::new().await;
+    f.containers.start(f.shell("a", "sleep 1000")).await.unwrap();
+    let running = f.containers.session("a", session("sleep 779", true, true)).await.unwrap();
+    let shown = async || {
+        String::from_utf8(f.exec("a", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '").await.stdout).unwrap()
+    };
+    test_kit::eventually_async("it runs", DEADLINE, async || {
+        let ps = shown().await;
+        if ps.contains("sleep 779") { Ok(()) } else { Err(ps) }
+    })
+    .await;
+    drop(running);
+    test_kit::eventually_async("it has ended", DEADLINE, async || {
+        let ps = shown().await;
+        if ps.contains("sleep 779") { Err(ps) } else { Ok(()) }
+    })
+    .await;
+    f.destroy().await;
+}

@@ -5,20 +5,12 @@ use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use link::{ByteStream, LinkError, LogRequest};
 
-use super::{Kubelet, lock};
+use super::Kubelet;
 use crate::{logs, pod, records};
 
 impl Kubelet {
     pub(super) async fn open_log(&self, request: LogRequest) -> Result<ByteStream, LinkError> {
-        let handle = lock(&self.inner.pods)
-            .handles
-            .values()
-            .find(|handle| handle.id.namespace == request.namespace && handle.id.name == request.pod)
-            .cloned()
-            .ok_or_else(|| LinkError::PodNotFound { pod: request.pod.clone() })?;
-        let Some(latest) = handle.mailbox.latest() else {
-            return Err(LinkError::PodNotFound { pod: request.pod });
-        };
+        let (handle, latest) = self.find(&request.namespace, &request.pod)?;
         if pod::container(&latest, &request.container).is_none() {
             let (pod, container) = (request.pod, request.container);
             return Err(LinkError::ContainerNotFound { pod, container });

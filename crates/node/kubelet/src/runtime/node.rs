@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use containers::{
-    ContainerError, ContainerSpec, Containers, ExecError, ExecOutput, ExecRequest, Exit, StartError, Status,
+    ContainerError, ContainerSpec, Containers, ExecError, ExecOutput, ExecRequest, Exit, Session,
+    SessionRequest, StartError, Status,
 };
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
@@ -129,6 +130,10 @@ impl Runtime for NodeRuntime {
         output_limit: usize,
     ) -> Result<ExecOutput, ExecError> {
         self.containers.exec(id, ExecRequest { args: command, timeout, output_limit }).await
+    }
+
+    async fn session(&self, id: &str, request: SessionRequest) -> Result<Session, ExecError> {
+        self.containers.session(id, request).await
     }
 
     async fn mount_memory(&self, path: &Path, size: Option<u64>) -> Result<(), RuntimeError> {

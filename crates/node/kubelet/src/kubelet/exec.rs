@@ -1,0 +1,174 @@
+//! Commands that somebody runs in a container.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use client::chain;
+use containers::SessionRequest;
+use futures::{SinkExt as _, StreamExt as _};
+use k8s_openapi::api::core::v1::Pod;
+use link::{ExecRequest, Input, LinkError, Output, Session};
+use tokio::sync::mpsc;
+use tokio_util::sync::PollSender;
+
+use super::{Handle, Kubelet, lock};
+use crate::{pod, records};
+
+/// Messages that wait in either direction.
+const QUEUE: usize = 8;
+/// Bytes read from the command at once.
+const CHUNK: usize = 32 << 10;
+
+impl Kubelet {
+    /// The Pod of that name and its latest state.
+    pub(super) fn find(&self, namespace: &str, name: &str) -> Result<(Handle, Arc<Pod>), LinkError> {
+        let missing = || LinkError::PodNotFound { pod: name.to_owned() };
+        let handle = lock(&self.inner.pods)
+            .handles
+            .values()
+            .find(|handle| handle.id.namespace == namespace && handle.id.name == name)
+            .cloned()
+            .ok_or_else(missing)?;
+        let latest = handle.mailbox.latest().ok_or_else(missing)?;
+        Ok((handle, latest))
+    }
+
+    pub(super) async fn run_command(&self, request: ExecRequest) -> Result<Session, LinkError> {
+        let (handle, latest) = self.find(&request.namespace, &request.pod)?;
+        let container = request.container;
+        if pod::container(&latest, &container).is_none() {
+            return Err(LinkError::ContainerNotFound { pod: request.pod, container });
+        }
+        let shared = &self.inner.shared;
+        let dir = shared.pod_dir(&handle.id.uid);
+        let instances =
+            tokio::task::spawn_blocking(move || records::instances(&dir)).await.unwrap_or_default();
+        let newest = instances.into_iter().filter(|(name, _, _)| *name == container).map(|(_, n, _)| n).max();
+        let Some(attempt) = newest else { return Err(LinkError::NotRunning { container }) };
+        let id = records::container_id(&handle.id.uid, &container, attempt);
+        let asked = SessionRequest { args: request.command, input: request.stdin, terminal: request.tty };
+        let session =
+            shared.runtime().session(&id, asked).await.map_err(|error| failed(&error, &container))?;
+        Ok(connected(session, container))
+    }
+}
+
+fn failed(error: &containers::ExecError, container: &str) -> LinkError {
+    match error {
+        containers::ExecError::Container(_) => LinkError::NotRunning { container: container.to_owned() },
+        other => LinkError::Exec { message: chain(other).to_string() },
+    }
+}
+
+/// The session with channels for its ends. The task ends with the command, or when both its users have gone.
+fn connected(session: containers::Session, container: String) -> Session {
+    let (input, commands) = mpsc::channel(QUEUE);
+    let (events, output) = mpsc::channel(QUEUE);
+    tokio::spawn(run(session, container, commands, events));
+    let gone = |_| LinkError::Exec { message: "the command has ended".to_owned() };
+    Session {
+        input: Box::pin(PollSender::new(input).sink_map_err(gone)),
+        output: tokio_stream(output).boxed(),
+    }
+}
+
+fn tokio_stream<T: Send + 'static>(receiver: mpsc::Receiver<T>) -> impl futures::Stream<Item = T> + Send {
+    futures::stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) })
+}
+
+async fn run(
+    session: containers::Session,
+    container: String,
+    mut commands: mpsc::Receiver<Input>,
+    events: mpsc::Sender<Result<Output, LinkError>>,
+) {
+    let containers::Session { input, stdout, stderr, terminal, mut ended } = session;
+    let feeding = async {
+        let mut input = input;
+        while let Some(command) = commands.recv().await {
+            match command {
+                Input::Bytes(bytes) => {
+                    if let Some(open) = &mut input
+                        && open.write_all(&bytes).await.is_err()
+                    {
+                        // The command does not read any more; what comes is of no use to it.
+                        input = None;
+                    }
+                }
+                Input::End => {
+                    if let Some(open) = input.take() {
+                        drop(open.finish().await);
+                    }
+                }
+                Input::Resize { columns, rows } => {
+                    if let Some(terminal) = &terminal
+                        && let Err(error) = terminal.resize(columns, rows)
+                    {
+                        tracing::debug!(error = %error, "could not set a terminal's size");
+                    }
+                }
+            }
+        }
+    };
+    let reading = async {
+        let second = async {
+            match stderr {
+                Some(stderr) => copy(stderr, &events, Output::Stderr).await,
+                None => Ok(()),
+            }
+        };
+        tokio::try_join!(copy(stdout, &events, Output::Stdout), second)
+    };
+    tokio::pin!(feeding, reading);
+    let mut fed = false;
+    let all_read = loop {
+        tokio::select! {
+            () = &mut feeding, if !fed => fed = true,
+            read = &mut reading => break read.is_ok(),
+            () = events.closed() => return,
+            code = ended.wait() => {
+                // What it wrote last is still in the pipes; what it left running may hold them open for ever.
+                drop(tokio::time::timeout(LAST_WORDS, &mut reading).await);
+                finish(code, &container, &events).await;
+                return;
+            }
+        }
+    };
+    if !all_read {
+        return;
+    }
+    let code = tokio::select! {
+        code = ended.wait() => code,
+        () = events.closed() => return,
+    };
+    finish(code, &container, &events).await;
+}
+
+/// Time for the rest of the output after the command has ended.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_millis(500);
+
+async fn finish(
+    code: Result<i32, containers::ExecError>,
+    container: &str,
+    events: &mpsc::Sender<Result<Output, LinkError>>,
+) {
+    let last = code.map(Output::Ended).map_err(|error| failed(&error, container));
+    // If nobody listens any more, nobody needs to know.
+    drop(events.send(last).await);
+}
+
+/// An error means that nobody listens any more.
+async fn copy(
+    mut from: containers::Output,
+    events: &mpsc::Sender<Result<Output, LinkError>>,
+    kind: fn(Bytes) -> Output,
+) -> Result<(), ()> {
+    let mut buffer = vec![0; CHUNK];
+    while let Ok(read) = from.read(&mut buffer).await {
+        if read == 0 {
+            break;
+        }
+        events.send(Ok(kind(Bytes::copy_from_slice(&buffer[..read])))).await.map_err(drop)?;
+    }
+    Ok(())
+}
