@@ -5,6 +5,8 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks to its user")]
 
 mod bench;
+mod conformance;
+mod kube;
 mod parity;
 mod process;
 mod soak;
@@ -30,6 +32,8 @@ cargo xtask COMMAND
   soak NAME        long runs, recorded in benchmarks/soak.md: `kills [N]`, `watches [N]`, `fuzz [TARGET]
                    [--seconds S]`; generated cases beside the real tool: `helm` and `kustomize`
                    `[--cases N] [--seed N]`
+  conformance api  run one suite against the real kube-apiserver and ours (`--record`: write its answers down)
+  kube [build]     build the real kube-apiserver and etcd into target/tools and run them
   tidy             check layers, sizes, module headers and texts
   tools            install what the tests need, print where it is
   help             this text
@@ -54,6 +58,8 @@ fn run() -> Result<()> {
         "bench" => bench::run(&root(), &rest),
         "parity" => parity::run(&root(), &rest),
         "soak" => soak::run(&root(), &rest),
+        "conformance" => conformance::run(&root(), &rest),
+        "kube" => kube::run(&root(), &rest),
         "tidy" => tidy::run(&root()),
         "tools" => tools::run(&root()),
         "help" | "--help" | "-h" => {

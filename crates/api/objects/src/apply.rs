@@ -45,7 +45,7 @@ pub enum OnConflict {
 /// One field that another manager owns with another value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
-    /// The other manager as upstream words it: `"kubectl" using apps/v1 at 2026-01-01T00:00:00Z`.
+    /// The other manager as upstream words it: `"kubectl" using apps/v1`.
     pub manager: String,
     /// `.spec.replicas`.
     pub field: String,

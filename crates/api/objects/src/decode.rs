@@ -202,6 +202,21 @@ fn bad_base64(text: &str) -> Option<usize> {
     ((digits + padding) % 4 != 0).then_some(text.len())
 }
 
+/// Go's decoder names struct fields only.
+fn without_indices(path: &str) -> String {
+    let mut kept = String::new();
+    let mut inside = false;
+    for character in path.chars() {
+        match character {
+            '[' => inside = true,
+            ']' => inside = false,
+            _ if inside => {}
+            other => kept.push(other),
+        }
+    }
+    kept
+}
+
 fn mismatch(found: &Value, path: &str, owner: &str, shape: &Shape) -> DecodeError {
     let found = match found {
         Value::Null => "null".to_owned(),
@@ -215,7 +230,8 @@ fn mismatch(found: &Value, path: &str, owner: &str, shape: &Shape) -> DecodeErro
         Value::Object(_) => "object".to_owned(),
     };
     DecodeError(format!(
-        "json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {}",
+        "json: cannot unmarshal {found} into Go struct field {owner}.{} of type {}",
+        without_indices(path),
         go_type(shape)
     ))
 }

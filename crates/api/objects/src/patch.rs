@@ -36,6 +36,9 @@ pub enum PatchError {
     /// `copy` operations would make the object too large.
     #[error("unable to copy, the accumulated size increase of copy is {0}, exceeding the limit {1}")]
     TooLarge(usize, usize),
+    /// The patch names an item of a keyed list without its key, or an unknown directive.
+    #[error("{0}")]
+    Unmergeable(String),
     /// Strategic merge needs merge keys, which only built-in kinds have.
     #[error("strategic merge patch is not supported for {0}")]
     NoStrategy(String),

@@ -14,11 +14,14 @@ mod tests;
 pub enum Error {
     #[error("unable to parse requirement: {0}")]
     Parse(String),
+    /// What stands where only a whole requirement could begin or end.
+    #[error("{0}")]
+    Syntax(String),
     #[error("{0:?} is not a valid label selector operator")]
     Operator(String),
     #[error("invalid selector: {0}")]
     Invalid(String),
-    #[error("invalid field selector: {0:?}; can't understand {1:?}")]
+    #[error("invalid selector: '{0}'; can't understand '{1}'")]
     Field(String, String),
 }
 
@@ -175,7 +178,10 @@ impl Requirement {
             Operator::GreaterThan | Operator::LessThan
                 if self.values.len() != 1 || self.values[0].parse::<i64>().is_err() =>
             {
-                format!("{key}: values: for 'Gt', 'Lt' operators, the value must be one integer")
+                return Err(Error::Parse(format!(
+                    "values[0]: Invalid value: {:?}: for 'Gt', 'Lt' operators, the value must be an integer",
+                    self.values.first().map_or("", String::as_str)
+                )));
             }
             _ => return Ok(()),
         };

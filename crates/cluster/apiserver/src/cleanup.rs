@@ -91,6 +91,7 @@ async fn delete(core: &Arc<Core>, group: &str, plural: &str, path: &str) -> Resu
         headers: http::HeaderMap::new(),
         encoding: Encoding::Json,
         shape: Shape::Whole,
+        upgrade: None,
     };
     let call = Call::new(core.clone(), snapshot.clone(), resource, asked);
     remove(&call, name, &DeleteOptions::default()).await.map(drop)

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use http::HeaderMap;
+use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 use store::Store;
 use tokio::sync::Semaphore;
@@ -59,6 +60,8 @@ pub(crate) struct Call {
     pub(crate) shape: Shape,
     pub(crate) now: Timestamp,
     warnings: Mutex<Vec<String>>,
+    /// The connection, for a request that asks for another protocol on it.
+    upgrade: Mutex<Option<OnUpgrade>>,
 }
 
 /// The parts of a [`Call`] that come from its request.
@@ -69,6 +72,7 @@ pub(crate) struct Asked {
     pub(crate) headers: HeaderMap,
     pub(crate) encoding: Encoding,
     pub(crate) shape: Shape,
+    pub(crate) upgrade: Option<OnUpgrade>,
 }
 
 impl Call {
@@ -78,10 +82,11 @@ impl Call {
         resource: Arc<Resource>,
         asked: Asked,
     ) -> Call {
-        let Asked { user, info, query, headers, encoding, shape } = asked;
+        let Asked { user, info, query, headers, encoding, shape, upgrade } = asked;
+        let upgrade = Mutex::new(upgrade);
         let now = Timestamp::now();
         let warnings = Mutex::new(resource.deprecation.clone().into_iter().collect());
-        Call { core, user, info, query, headers, snapshot, resource, encoding, shape, now, warnings }
+        Call { core, user, info, query, headers, snapshot, resource, encoding, shape, now, warnings, upgrade }
     }
 
     /// Something the client should show the person, sent as a `Warning` header.
@@ -93,36 +98,29 @@ impl Call {
         }
     }
 
+    /// The connection to take over; `None` where there is none to have, as in process.
+    pub(crate) fn take_upgrade(&self) -> Option<OnUpgrade> {
+        self.upgrade.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     pub(crate) fn take_warnings(&self) -> Vec<String> {
         std::mem::take(&mut self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn dry_run(&self) -> Result<bool, ApiError> {
-        let mut dry = false;
-        for value in self.query.all("dryRun").filter(|value| !value.is_empty()) {
-            if value != "All" {
-                return Err(ApiError::bad_request(format!("dryRun: Unsupported value: {value:?}")));
-            }
-            dry = true;
-        }
-        Ok(dry)
+    pub(crate) fn dry_run(&self) -> bool {
+        self.query.all("dryRun").any(|value| value == "All")
     }
 
     /// Who a write is recorded for: `fieldManager`, or the client's name from its `User-Agent`.
-    pub(crate) fn field_manager(&self) -> Result<String, ApiError> {
+    pub(crate) fn field_manager(&self) -> String {
         const LONGEST: usize = 128;
         if let Some(manager) = self.query.get("fieldManager") {
-            if manager.len() > LONGEST || manager.chars().any(|c| c.is_control()) {
-                return Err(ApiError::bad_request(
-                    "fieldManager: must be at most 128 printable characters".to_owned(),
-                ));
-            }
-            return Ok(manager.to_owned());
+            return manager.to_owned();
         }
         let agent = self.headers.get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok());
         let name = agent.unwrap_or_default().split('/').next().unwrap_or_default();
         let name: String = name.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
-        Ok(if name.is_empty() { "unknown".to_owned() } else { name })
+        if name.is_empty() { "unknown".to_owned() } else { name }
     }
 
     /// The same call about one object of the collection.
@@ -147,6 +145,7 @@ impl Call {
             shape: Shape::Whole,
             now: self.now,
             warnings: Mutex::default(),
+            upgrade: Mutex::default(),
         }
     }
 

@@ -75,7 +75,8 @@ fn hash(resource: &Resource) -> String {
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
     use sha2::{Digest, Sha256};
-    let text = format!("{}/{}/{}", resource.group, resource.storage_version, resource.kind);
+    let stored = resource.storage_version.rsplit('/').next().unwrap_or_default();
+    let text = format!("{}/{stored}/{}", resource.group, resource.kind);
     STANDARD.encode(&Sha256::digest(text)[..8])
 }
 
@@ -87,11 +88,7 @@ pub(crate) fn aggregated(snapshot: &Snapshot, core: bool) -> Value {
         .filter(|group| group.name.is_empty() == core)
         .map(|group| {
             let versions: Vec<Value> = group.versions.iter().map(aggregated_version).collect();
-            let metadata = if core {
-                json!({"creationTimestamp": null})
-            } else {
-                json!({"name": group.name, "creationTimestamp": null})
-            };
+            let metadata = if core { json!({}) } else { json!({"name": group.name}) };
             json!({"metadata": metadata, "versions": versions})
         })
         .collect();

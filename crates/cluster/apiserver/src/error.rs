@@ -13,6 +13,18 @@ pub(crate) struct ApiError {
     pub(crate) reason: &'static str,
     pub(crate) message: String,
     pub(crate) details: Map<String, Value>,
+    form: Form,
+}
+
+/// How the answer looks. Upstream's differ by which layer of it refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// A `Status`, its details left out if there are none.
+    Usual,
+    /// A `Status` whose details are there even if empty, as generic refusals have them.
+    Generic,
+    /// Plain text: the path is none of the API's.
+    Text,
 }
 
 impl fmt::Display for ApiError {
@@ -30,7 +42,35 @@ pub(crate) fn qualified(group: &str, resource: &str) -> String {
 
 impl ApiError {
     pub(crate) fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> ApiError {
-        ApiError { code, reason, message: message.into(), details: Map::new() }
+        ApiError { code, reason, message: message.into(), details: Map::new(), form: Form::Usual }
+    }
+
+    fn generic(mut self) -> ApiError {
+        self.form = Form::Generic;
+        self
+    }
+
+    /// What upstream answers where an error of its library reaches the client as it is: code 500 and no reason.
+    pub(crate) fn unexplained(message: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "", message)
+    }
+
+    /// A patch that was understood and cannot be carried out.
+    pub(crate) fn rejected() -> ApiError {
+        let message = "the server rejected our request due to an error in our request";
+        ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message).generic()
+    }
+
+    /// The path is not one of the API's.
+    pub(crate) fn no_such_page() -> ApiError {
+        let mut error = ApiError::new(StatusCode::NOT_FOUND, "NotFound", "404 page not found\n");
+        error.form = Form::Text;
+        error
+    }
+
+    /// The text to answer with instead of a `Status`.
+    pub(crate) fn text(&self) -> Option<&str> {
+        (self.form == Form::Text).then_some(&*self.message)
     }
 
     fn about(mut self, group: &str, kind: &str, name: &str) -> ApiError {
@@ -68,7 +108,7 @@ impl ApiError {
     /// The path leads nowhere.
     pub(crate) fn no_such_resource() -> ApiError {
         let message = "the server could not find the requested resource";
-        ApiError::new(StatusCode::NOT_FOUND, "NotFound", message)
+        ApiError::new(StatusCode::NOT_FOUND, "NotFound", message).generic()
     }
 
     pub(crate) fn already_exists(group: &str, resource: &str, name: &str) -> ApiError {
@@ -131,17 +171,24 @@ impl ApiError {
         error
     }
 
-    pub(crate) fn method_not_allowed(group: &str, resource: &str, verb: &str) -> ApiError {
-        let message = if resource.is_empty() {
-            "the server does not allow this method on the requested resource".to_owned()
-        } else {
-            format!("{verb} is not supported on resources of kind {:?}", qualified(group, resource))
-        };
-        ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
+    pub(crate) fn method_not_allowed() -> ApiError {
+        let message = "the server does not allow this method on the requested resource";
+        ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message).generic()
     }
 
     pub(crate) fn not_acceptable(supported: &str) -> ApiError {
         let message = format!("only the following media types are accepted: {supported}");
+        ApiError::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message)
+    }
+
+    /// None of the media types asked for is to be had.
+    pub(crate) fn not_available() -> ApiError {
+        let message = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/json;stream=watch";
+        ApiError::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message).generic()
+    }
+
+    /// An answer of a shape that the object does not have.
+    pub(crate) fn wrong_shape(message: String) -> ApiError {
         ApiError::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message)
     }
 
@@ -150,6 +197,15 @@ impl ApiError {
             "the body of the request was in an unknown format - accepted media types include: {supported}"
         );
         ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
+    }
+
+    pub(crate) fn unsupported_patch() -> ApiError {
+        ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "UnsupportedMediaType",
+            "415: Unsupported Media Type",
+        )
+        .generic()
     }
 
     pub(crate) fn too_large(limit: usize) -> ApiError {
@@ -197,9 +253,12 @@ impl ApiError {
     pub(crate) fn to_status(&self) -> Value {
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code.as_u16(),
+            "message": self.message, "code": self.code.as_u16(),
         });
-        if !self.details.is_empty() {
+        if !self.reason.is_empty() {
+            status["reason"] = self.reason.into();
+        }
+        if !self.details.is_empty() || self.form == Form::Generic {
             status["details"] = Value::Object(self.details.clone());
         }
         status

@@ -34,8 +34,15 @@ pub(crate) fn attribute(
     manager: &str,
 ) -> Result<(), ApiError> {
     let typing = call.resource.model.typing();
-    objects::apply::update_managed_fields(old, new, writer(call, manager), typing)
-        .map_err(|error| malformed(call, new, &error))
+    // What a new object's status is decided to be is nobody's writing.
+    let status = (old.is_none() && call.resource.has_subresource("status"))
+        .then(|| new.as_object_mut().and_then(|fields| fields.remove("status")))
+        .flatten();
+    let result = objects::apply::update_managed_fields(old, new, writer(call, manager), typing);
+    if let Some(status) = status {
+        new["status"] = status;
+    }
+    result.map_err(|error| malformed(call, new, &error))
 }
 
 /// The object that results when `manager` applies `applied` over `live`.
@@ -57,9 +64,26 @@ pub(crate) fn apply(
                 ApiError::apply_conflict(message, causes)
             }
             ApplyError::ManagedFieldsSet => ApiError::bad_request("metadata.managedFields must be nil"),
+            ApplyError::Walk(problem) => untyped(call, applied, &problem),
             other => malformed(call, applied, &other),
         }
     })
+}
+
+/// An applied object that its type does not fit.
+pub(crate) fn untyped(call: &Call, applied: &Value, problem: &dyn std::fmt::Display) -> ApiError {
+    let resource = &call.resource;
+    ApiError::unexplained(format!(
+        "failed to create typed patch object ({}/{}; {}, Kind={}): {problem}",
+        objects::meta::namespace(applied).unwrap_or_default(),
+        objects::meta::name(applied),
+        if resource.group.is_empty() {
+            format!("/{}", resource.version)
+        } else {
+            resource.api_version.clone()
+        },
+        resource.kind,
+    ))
 }
 
 /// A list whose items cannot be told apart.

@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod negotiate;
 pub(crate) mod request;
+pub(crate) mod websocket;
 
 pub(crate) use body::ApiBody;
 pub(crate) use negotiate::{Encoding, Shape};

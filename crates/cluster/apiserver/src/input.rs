@@ -21,14 +21,12 @@ pub(crate) enum FieldValidation {
 }
 
 impl FieldValidation {
-    pub(crate) fn of(call: &Call) -> Result<FieldValidation, ApiError> {
+    /// What the query says; it has been checked with the other options.
+    pub(crate) fn of(call: &Call) -> FieldValidation {
         match call.query.get("fieldValidation") {
-            None | Some("Warn") => Ok(FieldValidation::Warn),
-            Some("Ignore") => Ok(FieldValidation::Ignore),
-            Some("Strict") => Ok(FieldValidation::Strict),
-            Some(other) => Err(ApiError::bad_request(format!(
-                "fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
-            ))),
+            Some("Ignore") => FieldValidation::Ignore,
+            Some("Strict") => FieldValidation::Strict,
+            _ => FieldValidation::Warn,
         }
     }
 }
@@ -41,9 +39,27 @@ pub(crate) struct Parsed {
 }
 
 /// Parses JSON; the last of duplicate fields wins.
-pub(crate) fn json(bytes: &[u8]) -> Result<Parsed, ApiError> {
+fn json(bytes: &[u8], kind: &str) -> Result<Parsed, ApiError> {
+    const SHOWN: usize = 1024;
+    let unrecognized = |problem: &str, shown: &str| {
+        ApiError::bad_request(format!(
+            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {problem} ({shown})"
+        ))
+    };
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]);
+    let shown = if bytes.is_empty() { "<empty>" } else { &*text };
+    json::parse(bytes).map_err(|error| unrecognized(&go_json(&error), shown))
+}
+
+/// Parses the body of a patch.
+pub(crate) fn patch(bytes: &[u8]) -> Result<Parsed, ApiError> {
     json::parse(bytes)
-        .map_err(|error| ApiError::bad_request(format!("couldn't parse the body as JSON: {error}")))
+        .map_err(|error| ApiError::bad_request(format!("error decoding patch: {}", go_json(&error))))
+}
+
+/// What Go's decoder says of JSON that ends too soon; for the rest, what ours says.
+fn go_json(error: &serde_json::Error) -> String {
+    if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() }
 }
 
 /// Parses one YAML document.
@@ -55,15 +71,17 @@ pub(crate) fn yaml(bytes: &[u8]) -> Result<Parsed, ApiError> {
 }
 
 /// Parses a body of either format by its `Content-Type`.
-pub(crate) fn body(headers: &HeaderMap, bytes: &[u8]) -> Result<Parsed, ApiError> {
+pub(crate) fn body(headers: &HeaderMap, bytes: &[u8], kind: &str) -> Result<Parsed, ApiError> {
     match negotiate::content_type(headers)? {
-        "application/json" => json(bytes),
+        "application/json" => json(bytes, kind),
         "application/yaml" => yaml(bytes),
         "application/vnd.kubernetes.protobuf" => match protobuf::parse(bytes) {
             Ok(value) => Ok(Parsed { value, duplicates: Vec::new() }),
             Err(error) => Err(ApiError::bad_request(format!("couldn't parse the body as protobuf: {error}"))),
         },
-        _ => Err(ApiError::unsupported_media("application/json, application/yaml")),
+        _ => Err(ApiError::unsupported_media(
+            "application/json, application/yaml, application/vnd.kubernetes.protobuf",
+        )),
     }
 }
 
@@ -77,17 +95,12 @@ pub(crate) fn typed(value: &mut Value, kind: &str, api_version: &str) -> Result<
     if found_kind.is_empty() {
         value["kind"] = kind.into();
     } else if found_kind != kind {
-        return Err(ApiError::bad_request(format!(
-            "{found_kind} in version {:?} cannot be handled as a {kind}: the kind in the data ({found_kind}) does not match the expected kind ({kind})",
-            found_version.rsplit('/').next().unwrap_or_default()
-        )));
+        return Err(unlike(&found_kind, &found_version, kind, api_version));
     }
     if found_version.is_empty() {
         value["apiVersion"] = api_version.into();
     } else if found_version != api_version {
-        return Err(ApiError::bad_request(format!(
-            "the API version in the data ({found_version}) does not match the expected API version ({api_version})"
-        )));
+        return Err(unlike(kind, &found_version, kind, api_version));
     }
     if !value["metadata"].is_object() {
         if !value["metadata"].is_null() {
@@ -96,6 +109,25 @@ pub(crate) fn typed(value: &mut Value, kind: &str, api_version: &str) -> Result<
         meta::metadata_mut(value);
     }
     Ok(())
+}
+
+/// An object that is of another kind or version than its path, in the words of upstream's converter.
+fn unlike(found: &str, version: &str, kind: &str, api_version: &str) -> ApiError {
+    let short = version.rsplit('/').next().unwrap_or_default();
+    let known = objects::GroupVersionKind::parse(version, found);
+    let because = if known.is_ok_and(|known| objects::kinds::by_gvk(&known).is_some()) {
+        // The internal types' packages are called after the first part of their group.
+        let package = match api_version.split_once('/') {
+            Some((group, _)) => group.split('.').next().unwrap_or_default(),
+            None => "core",
+        };
+        format!("converting ({short}.{found}) to ({package}.{kind}): unknown conversion")
+    } else {
+        format!(
+            "no kind {found:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:110\""
+        )
+    };
+    ApiError::bad_request(format!("{found} in version {short:?} cannot be handled as a {kind}: {because}"))
 }
 
 /// Brings an object of a resource into the form in which it is handled: types checked, unknown fields dropped and,
@@ -112,7 +144,7 @@ pub(crate) fn normalize(call: &Call, object: &mut Value, duplicates: Vec<String>
     if problems.is_empty() {
         return Ok(());
     }
-    match FieldValidation::of(call)? {
+    match FieldValidation::of(call) {
         FieldValidation::Ignore => {}
         FieldValidation::Warn => problems.into_iter().for_each(|problem| call.warn(problem)),
         FieldValidation::Strict => {
@@ -125,6 +157,11 @@ pub(crate) fn normalize(call: &Call, object: &mut Value, duplicates: Vec<String>
         }
     }
     Ok(())
+}
+
+/// Fields of a built-in object that its type does not have; none if it does not decode at all.
+pub(crate) fn unknown_fields(object: &Value) -> Vec<String> {
+    objects::decode::decode(&mut object.clone()).unwrap_or_default()
 }
 
 fn decode(resource: &Resource, object: &mut Value) -> Result<Vec<String>, ApiError> {

@@ -87,7 +87,18 @@ pub(crate) fn random_suffix() -> String {
     bytes.iter().map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect()
 }
 
-/// Before defaults: clears what a client may not set and sets what is the server's.
+/// What belongs to reading the object: other spellings of its fields.
+pub(crate) fn complete(resource: &Resource, object: &mut Value) {
+    match (resource.group.as_str(), resource.plural.as_str()) {
+        ("", "secrets") => merge_string_data(object),
+        ("apps", "daemonsets") => {
+            meta::set_annotation(object, "deprecated.daemonset.template.generation", Some("1"));
+        }
+        _ => {}
+    }
+}
+
+/// Clears what a client may not set and sets what is the server's.
 pub(crate) fn prepare_create(call: &Call, object: &mut Value) {
     let resource = &call.resource;
     if resource.has_subresource("status") && !listed(STATUS_WITH_CREATE, resource) {
@@ -106,12 +117,22 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) {
             object["status"] = json!({"phase": "Pending"})
         }
         ("", "namespaces") => namespace::prepare(object),
-        ("", "secrets") => merge_string_data(object),
         ("batch", "jobs") => select_own_pods(object),
         ("", "services") | ("networking.k8s.io", "ingresses") => {
             object["status"] = json!({"loadBalancer": {}})
         }
         ("apiextensions.k8s.io", "customresourcedefinitions") => definition::prepare(call, None, object),
+        // Counts that upstream's types always write.
+        ("apps", "statefulsets") => object["status"] = json!({"availableReplicas": 0, "replicas": 0}),
+        ("apps", "replicasets") | ("", "replicationcontrollers") => object["status"] = json!({"replicas": 0}),
+        ("apps", "daemonsets") => {
+            object["status"] = json!({"currentNumberScheduled": 0, "desiredNumberScheduled": 0,
+                "numberMisscheduled": 0, "numberReady": 0});
+        }
+        ("policy", "poddisruptionbudgets") => {
+            object["status"] = json!({"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0,
+                "expectedPods": 0});
+        }
         _ => {}
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, WARNING};
 use http::{Method, Request, Response};
+use hyper::upgrade::OnUpgrade;
 
 use crate::authn::{self, Peer};
 use crate::authz::Attributes;
@@ -47,7 +48,8 @@ async fn answer(
     request: Request<RequestBody>,
     peer: &Peer,
 ) -> Result<Response<ApiBody>, ApiError> {
-    let (parts, request_body) = request.into_parts();
+    let (mut parts, request_body) = request.into_parts();
+    let upgrade = parts.extensions.remove::<OnUpgrade>();
     let user = authn::authenticate(&core, peer, &parts.headers)?;
     let query = Query::parse(parts.uri.query());
     let info = match RequestInfo::parse(&parts.method, parts.uri.path(), &query)? {
@@ -62,7 +64,13 @@ async fn answer(
         .resource(&info.group, &info.version, &info.resource)
         .filter(|resource| exists(resource, &info))
         .cloned()
-        .ok_or_else(ApiError::no_such_resource)?;
+        .ok_or_else(|| match snapshot.group(&info.group) {
+            Some(_) => ApiError::no_such_resource(),
+            None => ApiError::no_such_page(),
+        })?;
+    if resource.namespaced && info.namespace.is_empty() && !matches!(info.verb, Verb::List | Verb::Watch) {
+        return Err(ApiError::method_not_allowed());
+    }
     let shapes: &[Shape] = match info.verb {
         Verb::Get | Verb::List | Verb::Watch | Verb::Create | Verb::Update | Verb::Patch => {
             &[Shape::Table, Shape::Metadata]
@@ -76,7 +84,7 @@ async fn answer(
         info.namespace.clear();
     }
     let long = info.verb == Verb::Watch || (info.subresource == "log" && query.flag("follow"));
-    let asked = Asked { user, info, query, headers: parts.headers, encoding, shape };
+    let asked = Asked { user, info, query, headers: parts.headers, encoding, shape, upgrade };
     let call = Arc::new(Call::new(core.clone(), snapshot, resource, asked));
     let body = body::read(request_body);
     if long {

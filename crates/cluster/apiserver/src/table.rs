@@ -27,7 +27,7 @@ pub(crate) fn of_list(call: &Call, objects: &[Value], list_meta: Value) -> Value
         .map(|object| {
             let cells = cells(call, object);
             match call.query.get("includeObject") {
-                Some("None") => json!({"cells": cells}),
+                Some("None") => json!({"cells": cells, "object": null}),
                 Some("Object") => json!({"cells": cells, "object": object}),
                 _ => json!({"cells": cells, "object": metadata_only(object)}),
             }
@@ -37,10 +37,12 @@ pub(crate) fn of_list(call: &Call, objects: &[Value], list_meta: Value) -> Value
         "columnDefinitions": columns(call), "rows": rows})
 }
 
-/// A bookmark on a watch for tables.
-pub(crate) fn of_bookmark(object: Value) -> Value {
-    json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"],
-        "columnDefinitions": null, "rows": [{"cells": [], "object": object}]})
+/// A bookmark on a watch for tables: one row, of an object that has nothing but a version.
+pub(crate) fn of_bookmark(call: &Call, object: &Value, first: bool) -> Value {
+    let columns = if first { Value::from(columns(call)) } else { Value::Null };
+    let meta = json!({"resourceVersion": meta::resource_version(object)});
+    json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "columnDefinitions": columns,
+        "rows": [{"cells": cells(call, object), "object": metadata_only(object)}]})
 }
 
 fn definition(name: &str, kind: &str, format: &str, description: &str, priority: i64) -> Value {

@@ -10,6 +10,7 @@ use store::{Expected, Object};
 
 use crate::core::Call;
 use crate::error::ApiError;
+use crate::http::Verb;
 use crate::{admission, authz, convert, fields, kinds, object, validation};
 
 /// How the fields of a write are attributed.
@@ -38,6 +39,9 @@ pub(crate) enum Outcome {
     Removed,
 }
 
+pub(crate) const NAMESPACES_DIFFER: &str =
+    "the namespace of the provided object does not match the namespace sent on the request";
+
 /// Tries of a write whose object changed in the meantime, where the caller did not insist on a version.
 const TRIES: usize = 10;
 /// Tries to find a free generated name.
@@ -53,13 +57,12 @@ pub(crate) async fn create(call: &Call, object: Value, ownership: Ownership) -> 
         if generated {
             kinds::generate_name(&mut attempt);
         }
-        prepare_create(call, &mut attempt)?;
-        attribute(call, None, &mut attempt, &ownership)?;
+        prepare_create(call, &mut attempt, &ownership)?;
         convert::to_storage(resource, &mut attempt)?;
         let name = meta::name(&attempt).to_owned();
         let key = resource.key(meta::namespace(&attempt).unwrap_or_default(), &name);
         let exists = || ApiError::already_exists(&resource.group, &resource.plural, &name);
-        if call.dry_run()? {
+        if call.dry_run() {
             if call.core.store.get(&key).is_some() {
                 return Err(exists());
             }
@@ -81,10 +84,10 @@ pub(crate) async fn create(call: &Call, object: Value, ownership: Ownership) -> 
     }
 }
 
-fn prepare_create(call: &Call, object: &mut Value) -> Result<(), ApiError> {
+fn prepare_create(call: &Call, object: &mut Value, ownership: &Ownership) -> Result<(), ApiError> {
     let resource = &call.resource;
     if !meta::resource_version(object).is_empty() {
-        return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
+        return Err(ApiError::unexplained("resourceVersion should not be set on objects to be created"));
     }
     let metadata = meta::metadata_mut(object);
     for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
@@ -94,8 +97,6 @@ fn prepare_create(call: &Call, object: &mut Value) -> Result<(), ApiError> {
     meta::set(object, "creationTimestamp", meta::format_time(call.now).into());
     if kinds::has_generation(resource) {
         meta::set(object, "generation", json!(1));
-    } else {
-        meta::set(object, "generation", Value::Null);
     }
     if resource.namespaced {
         meta::set(object, "namespace", call.info.namespace.clone().into());
@@ -104,6 +105,10 @@ fn prepare_create(call: &Call, object: &mut Value) -> Result<(), ApiError> {
     }
     admission::namespace_exists(call)?;
     admission::definition_stays(call)?;
+    kinds::complete(resource, object);
+    fields::default(resource, object);
+    // The client owns what it sent and its defaults, not what the server makes of it from here on.
+    attribute(call, None, object, ownership)?;
     kinds::prepare_create(call, object);
     fields::default(resource, object);
     admission::mutate(call, None, object)?;
@@ -150,7 +155,7 @@ pub(crate) async fn update(
         }
         let finished = is_finished(&new);
         convert::to_storage(resource, &mut new)?;
-        if call.dry_run()? {
+        if call.dry_run() {
             let object = object::draft(&new).seal(current.revision);
             return Ok(Written { object, outcome: Outcome::Updated });
         }
@@ -197,13 +202,17 @@ fn prepare_update(call: &Call, old: &Value, new: &mut Value) -> Result<(), ApiEr
         let before: Vec<&str> = meta::finalizers(old).collect();
         let added: Vec<&str> = meta::finalizers(new).filter(|added| !before.contains(added)).collect();
         if !added.is_empty() {
-            let problem = objects::schema::FieldError::forbidden(
-                "metadata.finalizers",
-                format!(
-                    "no new finalizers can be added if the object is being deleted, found new finalizers {added:?}"
-                ),
-            );
-            return Err(ApiError::invalid(&resource.group, &resource.kind, name, &[problem]));
+            let list: Vec<String> = added.iter().map(|added| format!("{added:?}")).collect();
+            let problem = || {
+                objects::schema::FieldError::forbidden(
+                    "metadata.finalizers",
+                    format!(
+                        "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                        list.join(", ")
+                    ),
+                )
+            };
+            return Err(ApiError::invalid(&resource.group, &resource.kind, name, &[problem(), problem()]));
         }
     }
     if kinds::has_generation(resource) && kinds::spec_changed(resource, old, new) {
@@ -230,30 +239,47 @@ fn same_object(call: &Call, old: &Value, new: &mut Value) -> Result<(), ApiError
         match meta::namespace(new) {
             None => meta::set(new, "namespace", namespace.into()),
             Some(other) if other != namespace => {
-                return Err(ApiError::bad_request(format!(
-                    "the namespace of the provided object does not match the namespace sent on the request ({other} and {namespace})",
-                )));
+                return Err(ApiError::bad_request(NAMESPACES_DIFFER));
             }
             Some(_) => {}
         }
     }
     let (wanted, actual) = (meta::uid(new), meta::uid(old));
     if !wanted.is_empty() && wanted != actual {
-        let because =
-            format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {actual}");
+        if call.info.verb == Verb::Patch {
+            let problem =
+                || objects::schema::FieldError::invalid("metadata.uid", wanted.into(), "field is immutable");
+            return Err(ApiError::invalid(&resource.group, &resource.kind, name, &[problem(), problem()]));
+        }
+        let because = format!(
+            "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {wanted}, UID in object meta: {actual}",
+            registry_key(call, name)
+        );
         return Err(ApiError::conflict(&resource.group, &resource.plural, name, &because));
     }
     Ok(())
 }
 
+/// Where upstream would keep the object: part of some of its messages.
+fn registry_key(call: &Call, name: &str) -> String {
+    let resource = &call.resource;
+    let group = if resource.custom().is_some() { format!("{}/", resource.group) } else { String::new() };
+    let namespace = if resource.namespaced { format!("{}/", call.info.namespace) } else { String::new() };
+    format!("/registry/{group}{}/{namespace}{name}", resource.plural)
+}
+
 /// Whether nothing holds an object under deletion back any more.
 pub(crate) fn is_finished(object: &Value) -> bool {
     meta::is_deleting(object)
-        && meta::finalizers(object).next().is_none()
+        && !is_held(object)
         && object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
-        && object["spec"]["finalizers"]
-            .as_array()
-            .is_none_or(|held| held.is_empty() || object["kind"] != "Namespace")
+}
+
+/// Whether finalizers hold an object back.
+pub(crate) fn is_held(object: &Value) -> bool {
+    meta::finalizers(object).next().is_some()
+        || (object["kind"] == "Namespace"
+            && object["spec"]["finalizers"].as_array().is_some_and(|held| !held.is_empty()))
 }
 
 /// Records who set what in `metadata.managedFields`.

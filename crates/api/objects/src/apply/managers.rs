@@ -275,10 +275,9 @@ impl Managed {
         if !self.owner.subresource.is_empty() {
             text = format!("{text} with subresource {:?}", self.owner.subresource);
         }
-        match (self.owner.operation, &self.time) {
-            (Operation::Apply, _) => text,
-            (Operation::Update, None) => format!("{text} using {}", self.owner.api_version),
-            (Operation::Update, Some(time)) => format!("{text} using {} at {time}", self.owner.api_version),
+        match self.owner.operation {
+            Operation::Apply => text,
+            Operation::Update => format!("{text} using {}", self.owner.api_version),
         }
     }
 }

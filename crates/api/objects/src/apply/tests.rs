@@ -85,7 +85,7 @@ fn conflicts_name_the_manager_and_the_field() {
     let error = applied(Some(&edited), &wanted, "git", 61).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "Apply failed with 2 conflicts: conflicts with \"kubectl-edit\" using apps/v1 at 2026-01-01T00:01:00Z:\n\
+        "Apply failed with 2 conflicts: conflicts with \"kubectl-edit\" using apps/v1:\n\
          - .spec.paused\n- .spec.replicas"
     );
     // Forcing takes both fields over, and the editor owns nothing any more.
@@ -213,11 +213,11 @@ fn custom_lists_merge_as_their_schema_says() {
     let live = run(Some(&live), json!({"rules": [{"name": "b"}], "tags": ["y"], "free": {"m": [1]}}), "two");
     assert_eq!(
         live["spec"],
-        json!({"rules": [{"name": "b"}, {"name": "a", "v": 1}], "tags": ["y", "x"], "plain": ["p"],
+        json!({"rules": [{"name": "a", "v": 1}, {"name": "b"}], "tags": ["x", "y"], "plain": ["p"],
             "free": {"k": {"l": 1}, "m": [1]}})
     );
     let live = run(Some(&live), json!({"tags": ["x"]}), "one");
-    assert_eq!(live["spec"], json!({"rules": [{"name": "b"}], "tags": ["y", "x"], "free": {"m": [1]}}));
+    assert_eq!(live["spec"], json!({"rules": [{"name": "b"}], "tags": ["x", "y"], "free": {"m": [1]}}));
 }
 
 #[test]

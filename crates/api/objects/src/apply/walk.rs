@@ -13,6 +13,14 @@ use crate::typing::{Lists, Typing};
 #[error("{0}")]
 pub struct WalkError(pub(super) String);
 
+impl WalkError {
+    /// The same error, seen from one field further out: `.spec.containers: duplicate entries …`.
+    fn below(self, field: &str) -> WalkError {
+        let separator = if self.0.starts_with('.') || self.0.starts_with('[') { "" } else { ": " };
+        WalkError(format!(".{field}{separator}{}", self.0))
+    }
+}
+
 /// The step that leads to a list's item.
 fn item_step(item: &Value, index: usize, lists: &Lists<'_>, items: Typing<'_>) -> Result<Step, WalkError> {
     match lists {
@@ -83,7 +91,7 @@ pub(super) fn field_set(value: &Value, typing: Typing<'_>) -> Result<FieldSet, W
                 let entry = set.entry(Step::field(key));
                 entry.member = is_leaf(child, below) || !typing.declares(key);
                 if !is_leaf(child, below) {
-                    entry.below = field_set(child, below)?;
+                    entry.below = field_set(child, below).map_err(|error| error.below(key))?;
                 }
             }
         }
@@ -120,29 +128,48 @@ pub(super) fn merge(live: Option<Value>, applied: &Value, typing: Typing<'_>) ->
     }
 }
 
-/// Applied items come in the applied order; live-only items keep their place before the next item both have.
+/// Items that only the live list has keep their place, items that both have come in the applied order, and new ones
+/// follow what stands before them in the applied list.
 fn merge_lists(live: &[Value], applied: &[Value], typing: Typing<'_>) -> Result<Vec<Value>, WalkError> {
     let (old, new) = (steps(live, typing)?, steps(applied, typing)?);
     refuse_duplicates(&new)?;
-    let places = by_step(&old);
-    let is_new: BTreeSet<&Step> = new.iter().map(|(step, _)| step).collect();
+    let (places, wanted) = (by_step(&old), by_step(&new));
     let mut merged = Vec::with_capacity(old.len() + new.len());
-    let mut next = 0;
-    for (step, change) in &new {
-        let Some(&place) = places.get(step) else {
-            merged.push((*change).clone());
-            continue;
-        };
-        if next <= place {
-            let ahead = old[next..place].iter().filter(|(other, _)| !is_new.contains(other));
-            merged.extend(ahead.map(|(_, item)| (*item).clone()));
-            next = place + 1;
+    let mut taken: BTreeSet<&Step> = BTreeSet::new();
+    let mut shared = new.iter().map(|(step, _)| step).filter(|step| places.contains_key(*step)).peekable();
+    let (mut left, mut right) = (0, 0);
+    while left < old.len() || right < new.len() {
+        if let (Some((old_step, _)), Some((new_step, _))) = (old.get(left), new.get(right)) {
+            let is_next = shared.peek().is_none_or(|next| *next == old_step);
+            if old_step != new_step && wanted.contains_key(old_step) && !is_next {
+                // Both have it, but it is not this one's turn.
+                left += 1;
+                continue;
+            }
         }
-        let (_, item) = &old[place];
-        merged.push(merge(Some((*item).clone()), change, typing.items())?);
+        if let Some((step, item)) = old.get(left) {
+            if !wanted.contains_key(step) {
+                merged.push((*item).clone());
+                left += 1;
+                continue;
+            }
+            if taken.contains(step) {
+                left += 1;
+                continue;
+            }
+        }
+        if let Some((step, change)) = new.get(right) {
+            taken.insert(step);
+            merged.push(match places.get(step) {
+                Some(&place) => merge(Some(old[place].1.clone()), change, typing.items())?,
+                None => (*change).clone(),
+            });
+            right += 1;
+            if shared.peek().is_some_and(|next| *next == step) {
+                shared.next();
+            }
+        }
     }
-    let rest = old[next..].iter().filter(|(step, _)| !is_new.contains(step));
-    merged.extend(rest.map(|(_, item)| (*item).clone()));
     Ok(merged)
 }
 
@@ -224,7 +251,7 @@ fn compare_children(
 fn own_path(typing: Typing<'_>, key: &str) -> bool {
     const ALWAYS_THERE: [&str; 7] =
         ["metadata", "spec", "status", "strategy", "updateStrategy", "template", "loadBalancer"];
-    !(typing.is_builtin() && ALWAYS_THERE.contains(&key))
+    !(key == "metadata" || (typing.is_builtin() && ALWAYS_THERE.contains(&key)))
 }
 
 fn compare_at(

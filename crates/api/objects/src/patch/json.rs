@@ -38,12 +38,23 @@ fn apply_one(document: &mut Value, operation: &Value, copied: &mut usize) -> Res
     let value = || operation.get("value").cloned().ok_or_else(|| malformed("missing value"));
     match op {
         "add" => add(document, &path, value()?),
-        "remove" => remove(document, &path, "remove").map(drop),
+        "remove" => match remove(document, &path, "remove") {
+            // The API server's library takes the removal of a field that an object does not have as done.
+            Err(_) if in_object(document, &path) => Ok(()),
+            other => other.map(drop),
+        },
         "replace" => {
             let value = value()?;
-            let place = find_mut(document, &path).ok_or_else(|| missing("replace", &path))?;
-            *place = value;
-            Ok(())
+            if let Some(place) = find_mut(document, &path) {
+                *place = value;
+                return Ok(());
+            }
+            // Nor does it insist that a field to replace is there.
+            if in_object(document, &path) {
+                add(document, &path, value)
+            } else {
+                Err(missing("replace", &path))
+            }
         }
         "move" => {
             let from = from()?;
@@ -71,7 +82,7 @@ fn apply_one(document: &mut Value, operation: &Value, copied: &mut usize) -> Res
             let found = find(document, &path).unwrap_or(&Value::Null);
             if equal(found, wanted) { Ok(()) } else { Err(PatchError::TestFailed(join(&path))) }
         }
-        other => Err(PatchError::Malformed(format!("unexpected kind: {other}"))),
+        other => Err(PatchError::DoesNotApply(format!("unexpected kind: {other}"))),
     }
 }
 
@@ -106,6 +117,11 @@ fn pointer(text: &str) -> Result<Vec<String>, PatchError> {
         .strip_prefix('/')
         .ok_or_else(|| PatchError::Malformed(format!("JSON pointer must start with '/': {text:?}")))?;
     Ok(rest.split('/').map(|part| part.replace("~1", "/").replace("~0", "~")).collect())
+}
+
+/// Whether the path leads to a field of an object that is there.
+fn in_object(document: &Value, path: &[String]) -> bool {
+    path.split_last().is_some_and(|(_, parent)| find(document, parent).is_some_and(Value::is_object))
 }
 
 fn index(part: &str, length: usize) -> Option<usize> {

@@ -89,7 +89,7 @@ fn merge_value(present: Option<Value>, change: &Value, typing: Typing<'static>) 
 }
 
 fn unknown_directive(directive: &str) -> PatchError {
-    PatchError::Malformed(format!("Unknown patch type found: {directive}"))
+    PatchError::Unmergeable(format!("unknown patch type: {directive} in map: map[$patch:{directive}]"))
 }
 
 fn as_list<'a>(value: &'a Value, key: &str) -> Result<&'a [Value], PatchError> {
@@ -198,7 +198,9 @@ fn required_identity<'a>(item: &'a Value, key: &str) -> Result<&'a Value, PatchE
         // The item may hold a secret value, so only its field names are shown.
         let names: Vec<&str> =
             item.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-        PatchError::Malformed(format!("map with fields {names:?} does not contain declared merge key: {key}"))
+        PatchError::Unmergeable(format!(
+            "map with fields {names:?} does not contain declared merge key: {key}"
+        ))
     })
 }
 

@@ -93,6 +93,9 @@ mod json_patches {
                 json!({"/": 9, "~1": 10}),
             ),
             (json!({"a": 1}), json!([{"op": "copy", "from": "/a", "path": "/b"}]), json!({"a": 1, "b": 1})),
+            // Fields of an object need not be there to be removed or replaced.
+            (json!({"a": 1}), json!([{"op": "remove", "path": "/b"}]), json!({"a": 1})),
+            (json!({"a": 1}), json!([{"op": "replace", "path": "/b", "value": 2}]), json!({"a": 1, "b": 2})),
             (json!({"a": 1}), json!([{"op": "replace", "path": "", "value": {"b": 2}}]), json!({"b": 2})),
             (json!({"a": [1, 2]}), json!([{"op": "remove", "path": "/a/-1"}]), json!({"a": [1]})),
         ] {
@@ -104,8 +107,8 @@ mod json_patches {
     fn what_does_not_fit_is_refused_and_changes_nothing() {
         for operations in [
             json!([{"op": "add", "path": "/a/b/c", "value": 1}]),
-            json!([{"op": "remove", "path": "/missing"}]),
-            json!([{"op": "replace", "path": "/missing", "value": 1}]),
+            json!([{"op": "remove", "path": "/missing/field"}]),
+            json!([{"op": "replace", "path": "/list/9", "value": 1}]),
             json!([{"op": "add", "path": "/list/9", "value": 1}]),
             json!([{"op": "add", "path": "/list/01", "value": 1}]),
             json!([{"op": "test", "path": "/x", "value": "1"}]),
@@ -219,7 +222,7 @@ fn strategic_refuses_what_it_cannot_place() {
         strategic(&mut target, &patch, gvk).unwrap_err()
     };
     let pod = GroupVersionKind::new("", "v1", "Pod");
-    assert!(matches!(refused(json!({"spec": {"$patch": "bogus"}}), &pod), PatchError::Malformed(_)));
+    assert!(matches!(refused(json!({"spec": {"$patch": "bogus"}}), &pod), PatchError::Unmergeable(_)));
     let secret = refused(json!({"spec": {"containers": [{"image": "hunter2"}]}}), &pod).to_string();
     assert!(secret.contains("does not contain declared merge key: name") && !secret.contains("hunter2"));
     assert!(matches!(

@@ -15,6 +15,7 @@ enum Token {
     Close,
     Not,
     Equal,
+    DoubleEqual,
     NotEqual,
     Greater,
     Less,
@@ -31,7 +32,9 @@ pub(super) fn requirements(text: &str) -> Result<Vec<Requirement>, Error> {
         match parser.next() {
             None => break,
             Some(Token::Comma) => {}
-            Some(other) => return Err(unexpected(Some(&other), "',' or end of string")),
+            Some(other) => {
+                return Err(Error::Syntax(found_token(&Some(&other), ", expected: ',' or 'end of string'")));
+            }
         }
     }
     // Upstream keeps requirements sorted by key, which is what the printed form shows.
@@ -58,10 +61,8 @@ fn tokens(text: &str) -> Result<Vec<Token>, Error> {
                 '!' if chars.next_if_eq(&'=').is_some() => Token::NotEqual,
                 '!' => Token::Not,
                 // `=` and `==` are the same operator.
-                _ => {
-                    chars.next_if_eq(&'=');
-                    Token::Equal
-                }
+                _ if chars.next_if_eq(&'=').is_some() => Token::DoubleEqual,
+                _ => Token::Equal,
             };
             tokens.push(token);
             continue;
@@ -79,8 +80,12 @@ fn is_special(character: char) -> bool {
     matches!(character, '=' | '!' | '(' | ')' | ',' | '>' | '<')
 }
 
-fn unexpected(found: Option<&Token>, expected: &str) -> Error {
-    let found = match found {
+fn unexpected(token: Option<&Token>, expected: &str) -> Error {
+    Error::Parse(found_token(&token, &format!(", expected: {expected}")))
+}
+
+fn found_token(token: &Option<&Token>, rest: &str) -> String {
+    let shown = match token {
         None => String::new(),
         Some(Token::Word(word)) => word.clone(),
         Some(Token::Comma) => ",".to_owned(),
@@ -88,11 +93,12 @@ fn unexpected(found: Option<&Token>, expected: &str) -> Error {
         Some(Token::Close) => ")".to_owned(),
         Some(Token::Not) => "!".to_owned(),
         Some(Token::Equal) => "=".to_owned(),
+        Some(Token::DoubleEqual) => "==".to_owned(),
         Some(Token::NotEqual) => "!=".to_owned(),
         Some(Token::Greater) => ">".to_owned(),
         Some(Token::Less) => "<".to_owned(),
     };
-    Error::Parse(format!("found '{found}', expected: {expected}"))
+    format!("found '{shown}'{rest}")
 }
 
 struct Parser {
@@ -122,7 +128,7 @@ impl Parser {
             None | Some(Token::Comma) => {
                 return Ok(Requirement { key, operator: Operator::Exists, values: Vec::new() });
             }
-            Some(Token::Equal) => Operator::In,
+            Some(Token::Equal | Token::DoubleEqual) => Operator::In,
             Some(Token::NotEqual) => Operator::NotIn,
             Some(Token::Greater) => Operator::GreaterThan,
             Some(Token::Less) => Operator::LessThan,
@@ -149,7 +155,7 @@ impl Parser {
     fn set(&mut self, key: String, operator: Operator) -> Result<Requirement, Error> {
         self.position += 1;
         if self.peek() != Some(&Token::Open) {
-            return Err(unexpected(self.peek(), "'('"));
+            return Err(Error::Parse(found_token(&self.peek(), " expected: '('")));
         }
         self.position += 1;
         let mut values = Vec::new();
@@ -182,7 +188,10 @@ impl Parser {
                 check_key(&word)?;
                 Ok(word)
             }
-            other => Err(unexpected(other.as_ref(), "!, identifier, or ','")),
+            other => Err(Error::Syntax(found_token(
+                &other.as_ref(),
+                ", expected: !, identifier, or 'end of string'",
+            ))),
         }
     }
 }

@@ -29,12 +29,46 @@ pub(crate) fn stored(call: &Call, code: StatusCode, stored: &Object) -> Result<R
 
 /// One object in the requested version.
 pub(crate) fn value(call: &Call, code: StatusCode, value: Value) -> Result<Response<ApiBody>, ApiError> {
+    check_shape(call, None)?;
     let shaped = match call.shape {
         Shape::Whole | Shape::Aggregated => value,
         Shape::Metadata => metadata_only(&value),
         Shape::Table => table::of_object(call, value),
     };
     Ok(encoded(call.encoding, code, &shaped))
+}
+
+/// Refuses the metadata of one object where a list was asked for, the other way round, and rows of unknown make.
+/// `list` is the list's kind, absent for one object.
+pub(crate) fn check_shape(call: &Call, list: Option<&str>) -> Result<(), ApiError> {
+    let kind = &call.resource.kind;
+    let package = match call.resource.group.split('.').next() {
+        None | Some("") => "core",
+        Some(first) => first,
+    };
+    match (call.shape, list) {
+        (Shape::Metadata, Some(list)) if !asks_for_list(call) => Err(ApiError::wrong_shape(format!(
+            "you requested PartialObjectMetadata, but the requested object is a list (*{package}.{list})"
+        ))),
+        (Shape::Metadata, None) if asks_for_list(call) => Err(ApiError::wrong_shape(format!(
+            "you requested PartialObjectMetadataList, but the requested object is not a list (*{package}.{kind})"
+        ))),
+        (Shape::Table, _) => match call.query.get("includeObject") {
+            None | Some("None" | "Metadata" | "Object") => Ok(()),
+            Some(other) => Err(ApiError::bad_request(format!(
+                "Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: must be 'Metadata', 'Object', 'None', or empty"
+            ))),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// Whether the entry of `Accept` that was taken names the list of metadata.
+fn asks_for_list(call: &Call) -> bool {
+    let accepted = call.headers.get_all(http::header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let first =
+        accepted.flat_map(|value| value.split(',')).find(|entry| entry.contains("as=PartialObjectMetadata"));
+    first.is_some_and(|entry| entry.contains("as=PartialObjectMetadataList"))
 }
 
 /// `PartialObjectMetadata`.

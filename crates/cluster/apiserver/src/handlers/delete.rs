@@ -2,10 +2,11 @@
 
 use http::{Response, StatusCode};
 use objects::meta;
+use objects::schema::FieldError;
 use serde_json::{Value, json};
 use store::{Expected, Object};
 
-use super::answer;
+use super::{answer, options};
 use crate::core::Call;
 use crate::error::ApiError;
 use crate::http::ApiBody;
@@ -37,12 +38,22 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn of(call: &Call, body: &[u8]) -> Result<Options, ApiError> {
-        let value = if body.is_empty() { Value::Null } else { input::body(&call.headers, body)?.value };
+        let value = if body.is_empty() {
+            Value::Null
+        } else {
+            input::body(&call.headers, body, "DeleteOptions")?.value
+        };
         let mut options = Options::of_value(&value)?;
-        options.dry_run |= call.dry_run()?;
+        let mut problems = Vec::new();
+        options::dry_run(call.query.all("dryRun").filter(|value| !value.is_empty()), &mut problems);
+        if !problems.is_empty() {
+            return Err(options::invalid("DeleteOptions", &problems));
+        }
+        options.dry_run |= call.dry_run();
         if let Some(seconds) = call.query.get("gracePeriodSeconds") {
-            let seconds =
-                seconds.parse().map_err(|_| ApiError::bad_request("gracePeriodSeconds is not a number"))?;
+            let seconds = seconds.parse().map_err(|_| {
+                ApiError::bad_request(format!("strconv.ParseInt: parsing {seconds:?}: invalid syntax"))
+            })?;
             options.grace = Some(seconds);
         }
         if let Some(policy) = call.query.get("propagationPolicy") {
@@ -56,11 +67,20 @@ impl Options {
     }
 
     pub(crate) fn of_value(value: &Value) -> Result<Options, ApiError> {
-        let dry_run = match value["dryRun"].as_array().map(Vec::as_slice) {
-            None | Some([]) => false,
-            Some([all]) if all == "All" => true,
-            Some(_) => return Err(ApiError::bad_request("dryRun: Unsupported value")),
-        };
+        let dry: Vec<&str> =
+            value["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let mut problems = Vec::new();
+        if let (Some(policy), Some(_)) =
+            (value["propagationPolicy"].as_str(), value["orphanDependents"].as_bool())
+        {
+            let detail = "orphanDependents and deletionPropagation cannot be both set";
+            problems.push(FieldError::invalid("propagationPolicy", policy.into(), detail));
+        }
+        options::dry_run(dry.iter().copied(), &mut problems);
+        if !problems.is_empty() {
+            return Err(options::invalid("DeleteOptions", &problems));
+        }
+        let dry_run = !dry.is_empty();
         let propagation = match (value["propagationPolicy"].as_str(), value["orphanDependents"].as_bool()) {
             (Some(policy), _) => Some(propagation(policy)?),
             (None, Some(true)) => Some(Propagation::Orphan),
@@ -83,9 +103,11 @@ fn propagation(policy: &str) -> Result<Propagation, ApiError> {
         "Orphan" => Ok(Propagation::Orphan),
         "Background" => Ok(Propagation::Background),
         "Foreground" => Ok(Propagation::Foreground),
-        other => Err(ApiError::bad_request(format!(
-            "propagationPolicy: Unsupported value: {other:?}: supported values: \"Background\", \"Foreground\", \"Orphan\""
-        ))),
+        other => {
+            let allowed = ["Foreground", "Background", "Orphan", "nil"];
+            let problem = FieldError::not_supported("propagationPolicy", other.into(), &allowed);
+            Err(options::invalid("DeleteOptions", &[problem]))
+        }
     }
 }
 
@@ -141,8 +163,10 @@ pub(crate) async fn remove(call: &Call, name: &str, options: &Options) -> Result
         protected(call, &old)?;
         let mut new = old.clone();
         set_propagation(&mut new, options.propagation);
-        let grace = mark(call, &mut new, options);
-        let finished = write::is_finished(&new) && grace == 0;
+        // What nothing holds back goes as it is; only Pods say even then that they were deleted.
+        let at_once = !call.resource.is("", "pods") && !meta::is_deleting(&old) && !write::is_held(&new);
+        let grace = if at_once { 0 } else { mark(call, &mut new, options) };
+        let finished = at_once || (write::is_finished(&new) && grace == 0);
         if options.dry_run {
             let object = object::draft(&new).seal(current.revision);
             return gone_or_pending(call, finished, object);
@@ -150,7 +174,7 @@ pub(crate) async fn remove(call: &Call, name: &str, options: &Options) -> Result
         if !finished && new == old {
             return Ok(Deleted::Pending(current));
         }
-        if meta::generation(&old) > 0 && !meta::is_deleting(&old) {
+        if !at_once && meta::generation(&old) > 0 && !meta::is_deleting(&old) {
             meta::set(&mut new, "generation", json!(meta::generation(&old) + 1));
         }
         let expected = Expected::At(current.revision);
@@ -186,20 +210,21 @@ fn gone_or_pending(call: &Call, finished: bool, object: Object) -> Result<Delete
 
 fn preconditions(call: &Call, old: &Value, options: &Options) -> Result<(), ApiError> {
     let resource = &call.resource;
-    let refuse = |what: &str, wanted: &str, actual: &str| {
-        let because =
-            format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {actual}");
-        Err(ApiError::conflict(&resource.group, &resource.plural, meta::name(old), &because))
+    let refuse = |what: &str, wanted: &str, actual: &str, perhaps: &str| {
+        let because = format!(
+            "the {what} in the precondition ({wanted}) does not match the {what} in record ({actual}). The object might have been {perhaps}"
+        );
+        Err(ApiError::conflict(&resource.group, &resource.kind, meta::name(old), &because))
     };
     if let Some(wanted) = &options.uid
         && wanted != meta::uid(old)
     {
-        return refuse("UID", wanted, meta::uid(old));
+        return refuse("UID", wanted, meta::uid(old), "deleted and then recreated");
     }
     if let Some(wanted) = &options.resource_version
         && wanted != meta::resource_version(old)
     {
-        return refuse("ResourceVersion", wanted, meta::resource_version(old));
+        return refuse("ResourceVersion", wanted, meta::resource_version(old), "modified");
     }
     Ok(())
 }

@@ -44,6 +44,7 @@ pub(crate) struct Chosen {
 }
 
 pub(crate) async fn list(call: &Call) -> Result<Response<ApiBody>, ApiError> {
+    answer::check_shape(call, Some(&call.resource.list_kind))?;
     let selection = Selection::of(call)?;
     let chosen = choose(call, &selection).await?;
     match call.shape {
@@ -55,6 +56,8 @@ pub(crate) async fn list(call: &Call) -> Result<Response<ApiBody>, ApiError> {
         }
         Shape::Metadata => {
             let items: Vec<Value> = values(call, &chosen)?.iter().map(answer::metadata_only).collect();
+            // An empty list of this type is null, as Go writes it.
+            let items = if items.is_empty() { Value::Null } else { items.into() };
             let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
                 "metadata": list_meta(&chosen), "items": items});
             Ok(answer::encoded(call.encoding, StatusCode::OK, &list))
@@ -149,7 +152,7 @@ async fn start(call: &Call, limited: bool) -> Result<(Option<Revision>, Option<S
                 "specifying resource version is not allowed when using continue",
             ));
         }
-        let invalid = || ApiError::bad_request("continue key is not valid");
+        let invalid = || ApiError::bad_request("invalid continue token: continue key is not valid");
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| invalid())?;
         let token: Token = serde_json::from_slice(&bytes).map_err(|_| invalid())?;
         if token.v != TOKEN_FORMAT {
@@ -157,25 +160,18 @@ async fn start(call: &Call, limited: bool) -> Result<(Option<Revision>, Option<S
         }
         return Ok((Some(token.rv), Some(token.start)));
     }
-    let revision = parse_version(version)?;
+    let revision = parse_version(version)
+        .map_err(|error| ApiError::bad_request(format!("invalid resource version: {}", error.message)))?;
     match (revision, matching) {
-        (None, Some(_)) if version.is_none() => {
-            Err(ApiError::bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided"))
-        }
         (Some(revision), Some("Exact")) => Ok((Some(revision), None)),
-        (None, Some("Exact")) => Err(ApiError::bad_request(
-            "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
-        )),
         (Some(revision), None) if limited => Ok((Some(revision), None)),
-        (revision, None | Some("NotOlderThan")) => {
+        // What else there could be has been refused with the other options.
+        (revision, _) => {
             if let Some(revision) = revision {
                 fresh(call, revision).await?;
             }
             Ok((None, None))
         }
-        (_, Some(other)) => Err(ApiError::bad_request(format!(
-            "resourceVersionMatch: Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\""
-        ))),
     }
 }
 
@@ -196,18 +192,21 @@ pub(crate) async fn fresh(call: &Call, revision: Revision) -> Result<(), ApiErro
     while store.revision() < revision {
         let current = store.revision();
         if tokio::time::timeout_at(deadline, store.advanced(current)).await.is_err() {
-            let mut error = ApiError::timeout(format!(
-                "Timeout: Too large resource version: {revision}, current: {current}"
-            ));
-            error.details.insert("retryAfterSeconds".to_owned(), 1.into());
-            error.details.insert(
-                "causes".to_owned(),
-                json!([{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]),
-            );
-            return Err(error);
+            return Err(too_large(revision, current));
         }
     }
     Ok(())
+}
+
+fn too_large(revision: Revision, current: Revision) -> ApiError {
+    let mut error =
+        ApiError::timeout(format!("Timeout: Too large resource version: {revision}, current: {current}"));
+    error.details.insert("retryAfterSeconds".to_owned(), 1.into());
+    error.details.insert(
+        "causes".to_owned(),
+        json!([{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]),
+    );
+    error
 }
 
 fn expired(call: &Call, error: &store::Error) -> ApiError {
@@ -218,9 +217,7 @@ fn expired(call: &Call, error: &store::Error) -> ApiError {
         store::Error::Compacted { requested, oldest } => {
             ApiError::expired(format!("too old resource version: {requested} ({oldest})"))
         }
-        store::Error::Future { requested, current } => {
-            ApiError::timeout(format!("Timeout: Too large resource version: {requested}, current: {current}"))
-        }
+        store::Error::Future { requested, current } => too_large(*requested, *current),
         other => write::stored(other),
     }
 }
@@ -229,9 +226,21 @@ fn expired(call: &Call, error: &store::Error) -> ApiError {
 fn whole(call: &Call, chosen: &Chosen) -> Result<Response<ApiBody>, ApiError> {
     let resource = &call.resource;
     if call.encoding == Encoding::Yaml {
+        let mut items = values(call, chosen)?;
+        if matches!(resource.origin, Origin::Builtin(_)) {
+            for fields in items.iter_mut().filter_map(Value::as_object_mut) {
+                fields.remove("kind");
+                fields.remove("apiVersion");
+            }
+        }
         let list = json!({"kind": resource.list_kind, "apiVersion": resource.api_version,
-            "metadata": list_meta(chosen), "items": values(call, chosen)?});
+            "metadata": list_meta(chosen), "items": items});
         return Ok(answer::encoded(Encoding::Yaml, StatusCode::OK, &list));
+    }
+    let mut list_meta = list_meta(chosen);
+    if resource.custom().is_some() && chosen.next.is_none() {
+        // Lists of custom resources say so when there is no more.
+        list_meta["continue"] = "".into();
     }
     let size: usize = chosen.items.iter().map(|(_, stored)| stored.bytes.len() + 1).sum();
     let mut out = BytesMut::with_capacity(size + 256);
@@ -239,7 +248,7 @@ fn whole(call: &Call, chosen: &Chosen) -> Result<Response<ApiBody>, ApiError> {
         "{{\"kind\":{},\"apiVersion\":{},\"metadata\":{},\"items\":[",
         Value::from(resource.list_kind.as_str()),
         Value::from(resource.api_version.as_str()),
-        list_meta(chosen)
+        list_meta
     );
     out.put_slice(head.as_bytes());
     let direct = convert::is_stored_version(resource);

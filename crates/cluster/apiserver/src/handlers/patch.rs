@@ -21,10 +21,6 @@ enum Format {
     Apply,
 }
 
-const FORMATS: &str =
-    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
-const BUILTIN_FORMATS: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
-
 impl Format {
     fn of(call: &Call) -> Result<Format, ApiError> {
         let builtin = call.resource.custom().is_none();
@@ -33,7 +29,10 @@ impl Format {
             "application/merge-patch+json" => Ok(Format::Merge),
             "application/strategic-merge-patch+json" if builtin => Ok(Format::Strategic),
             "application/apply-patch+yaml" => Ok(Format::Apply),
-            _ => Err(ApiError::unsupported_media(if builtin { BUILTIN_FORMATS } else { FORMATS })),
+            "application/strategic-merge-patch+json" => Err(ApiError::unsupported_media(
+                "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+            )),
+            _ => Err(ApiError::unsupported_patch()),
         }
     }
 }
@@ -49,16 +48,19 @@ pub(super) async fn patched(call: &Call, body: &[u8]) -> Result<Written, ApiErro
     if format == Format::Apply {
         return apply(call, body).await;
     }
-    if call.query.get("force").is_some() {
-        return Err(ApiError::bad_request("force: Forbidden: may not be specified for non-apply patch"));
+    let Parsed { value: patch, duplicates } = input::patch(body)?;
+    if format == Format::Json && !patch.is_array() {
+        let found = go_type(&patch);
+        return Err(ApiError::bad_request(format!(
+            "error decoding patch: json: cannot unmarshal {found} into Go value of type []handlers.jsonPatchOp"
+        )));
     }
-    let Parsed { value: patch, duplicates } = input::json(body)?;
-    let ownership = Ownership::Update(call.field_manager()?);
+    let ownership = Ownership::Update(call.field_manager());
     let change = |live: &Value| {
         let mut new = live.clone();
         apply_patch(call, format, &mut new, &patch)?;
         input::typed(&mut new, &call.resource.kind, &call.resource.api_version)?;
-        input::normalize(call, &mut new, duplicates.clone())?;
+        input::normalize(call, &mut new, duplicates.clone()).map_err(|error| unfit(&new, error))?;
         Ok(new)
     };
     write::update(call, &call.info.name, &change, &ownership, Race::Retry).await
@@ -70,7 +72,10 @@ fn apply_patch(call: &Call, format: Format, target: &mut Value, patch: &Value) -
         Format::Json => patch::json_patch(target, patch),
         Format::Strategic => patch::strategic(target, patch, &resource.gvk()),
         Format::Merge | Format::Apply if !patch.is_object() => {
-            return Err(ApiError::bad_request("the patch is not a JSON object"));
+            let found = go_type(patch);
+            return Err(ApiError::bad_request(format!(
+                "error decoding patch: json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
+            )));
         }
         Format::Merge | Format::Apply => {
             patch::merge(target, patch);
@@ -83,14 +88,11 @@ fn apply_patch(call: &Call, format: Format, target: &mut Value, patch: &Value) -
 /// Upstream: a patch that cannot be read is a bad request, one that does not fit the object is unprocessable.
 pub(super) fn refused(error: &PatchError) -> ApiError {
     match error {
-        PatchError::DoesNotApply(_) | PatchError::TestFailed(_) => ApiError::new(
-            http::StatusCode::UNPROCESSABLE_ENTITY,
-            "Invalid",
-            format!("the server rejected our request due to an error in our request: {error}"),
-        ),
+        PatchError::DoesNotApply(_) | PatchError::TestFailed(_) => ApiError::rejected(),
         PatchError::TooManyOperations(..) | PatchError::TooLarge(..) => {
             ApiError::new(http::StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", error.to_string())
         }
+        PatchError::Unmergeable(_) => ApiError::unexplained(error.to_string()),
         _ => ApiError::bad_request(error.to_string()),
     }
 }
@@ -99,7 +101,7 @@ pub(super) fn refused(error: &PatchError) -> ApiError {
 pub(super) fn on_value(call: &Call, target: &mut Value, body: &[u8]) -> Result<(), ApiError> {
     let format = Format::of(call)?;
     let Parsed { value: patch, .. } =
-        if format == Format::Apply { input::yaml(body)? } else { input::json(body)? };
+        if format == Format::Apply { input::yaml(body)? } else { input::patch(body)? };
     match format {
         // A Scale has no lists: the strategies coincide.
         Format::Strategic | Format::Merge | Format::Apply => {
@@ -111,18 +113,24 @@ pub(super) fn on_value(call: &Call, target: &mut Value, body: &[u8]) -> Result<(
 }
 
 async fn apply(call: &Call, body: &[u8]) -> Result<Written, ApiError> {
-    let Some(manager) = call.query.get("fieldManager").map(str::to_owned) else {
-        let problem = objects::schema::FieldError::required("fieldManager", "is required for apply patch");
-        return Err(ApiError::invalid("meta.k8s.io", "PatchOptions", "", &[problem]));
-    };
+    let manager = call.field_manager();
     let resource = &call.resource;
-    let Parsed { value: mut applied, duplicates } = input::yaml(body)?;
-    if applied["kind"].as_str().is_none_or(str::is_empty)
-        || applied["apiVersion"].as_str().is_none_or(str::is_empty)
-    {
-        return Err(ApiError::bad_request("an applied object must have apiVersion and kind"));
+    let Parsed { value: mut applied, duplicates } = input::yaml(body).map_err(|error| {
+        let cause = error.message.strip_prefix("error parsing YAML: ").unwrap_or(&error.message);
+        ApiError::bad_request(format!("error decoding YAML: error converting YAML to JSON: {cause}"))
+    })?;
+    let (kind, version) = (text(&applied, "kind"), text(&applied, "apiVersion"));
+    if kind != resource.kind || version != resource.api_version {
+        let (group, version) = version.split_once('/').unwrap_or(("", version));
+        return Err(ApiError::bad_request(format!("invalid object type: {group}/{version}, Kind={kind}")));
     }
     input::typed(&mut applied, &resource.kind, &resource.api_version)?;
+    if resource.custom().is_none()
+        && let Some(unknown) = input::unknown_fields(&applied).first()
+    {
+        let problem = format!(".{unknown}: field not declared in schema");
+        return Err(fields::untyped(call, &applied, &problem));
+    }
     input::normalize(call, &mut applied, duplicates)?;
     complete(call, &mut applied)?;
     loop {
@@ -143,6 +151,35 @@ async fn apply(call: &Call, body: &[u8]) -> Result<Written, ApiError> {
     }
 }
 
+fn text<'a>(object: &'a Value, field: &str) -> &'a str {
+    object[field].as_str().unwrap_or_default()
+}
+
+/// What Go's decoder calls a value of JSON.
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// A patched object that does not decode: upstream shows the whole of it as the patch's fault.
+fn unfit(patched: &Value, error: ApiError) -> ApiError {
+    if error.code() != http::StatusCode::BAD_REQUEST {
+        return error;
+    }
+    let message = match error.message.split_once("strict decoding error: ") {
+        Some((_, strict)) => format!("strict decoding error: {strict}"),
+        None => error.message.split_once(": ").map_or(error.message.clone(), |(_, cause)| cause.to_owned()),
+    };
+    let problem = objects::schema::FieldError::invalid("patch", patched.to_string().into(), message);
+    ApiError::invalid("", "", "", &[problem])
+}
+
 /// The URL says name and namespace; an applied object may leave them out but not say otherwise.
 fn complete(call: &Call, applied: &mut Value) -> Result<(), ApiError> {
     use objects::meta;
@@ -158,10 +195,7 @@ fn complete(call: &Call, applied: &mut Value) -> Result<(), ApiError> {
     if call.resource.namespaced {
         match meta::namespace(applied) {
             Some(namespace) if namespace != call.info.namespace => {
-                return Err(ApiError::bad_request(format!(
-                    "the namespace of the provided object does not match the namespace sent on the request ({namespace} and {})",
-                    call.info.namespace
-                )));
+                return Err(ApiError::bad_request(write::NAMESPACES_DIFFER));
             }
             _ => meta::set(applied, "namespace", call.info.namespace.clone().into()),
         }

@@ -25,7 +25,7 @@ pub(super) async fn dispatch(call: &Call, body: &Bytes) -> Result<Response<ApiBo
             Err(call.not_found(&call.info.name))
         };
     }
-    let mut review = input::body(&call.headers, body)?.value;
+    let mut review = input::body(&call.headers, body, &call.resource.kind)?.value;
     input::typed(&mut review, &call.resource.kind, &call.resource.api_version)?;
     let status = match call.resource.plural.as_str() {
         "selfsubjectaccessreviews" => access(call, &review, &call.user),
@@ -56,7 +56,11 @@ pub(super) async fn dispatch(call: &Call, body: &Bytes) -> Result<Response<ApiBo
         other => return Err(ApiError::not_supported(other)),
     };
     review["status"] = status;
-    review["metadata"] = json!({"creationTimestamp": null});
+    review["metadata"] = if call.resource.plural == "selfsubjectreviews" {
+        json!({"creationTimestamp": meta::format_time(call.now)})
+    } else {
+        json!({})
+    };
     Ok(answer::encoded(call.encoding, StatusCode::CREATED, &review))
 }
 
@@ -83,11 +87,7 @@ fn access(call: &Call, review: &Value, user: &User) -> Value {
         }
     };
     let allowed = call.core.authorizer.allows(user, &attributes);
-    let mut status = json!({"allowed": allowed});
-    if !allowed {
-        status["reason"] = "".into();
-    }
-    status
+    json!({"allowed": allowed})
 }
 
 fn rules(call: &Call, review: &Value) -> Value {

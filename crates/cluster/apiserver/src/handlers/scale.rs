@@ -26,7 +26,7 @@ pub(super) async fn dispatch(call: &Call, body: &Bytes) -> Result<Response<ApiBo
     let conditional = |scale: &Value| !meta::resource_version(scale).is_empty();
     let given = match call.info.verb {
         Verb::Update => {
-            let mut scale = input::body(&call.headers, body)?.value;
+            let mut scale = input::body(&call.headers, body, "Scale")?.value;
             input::typed(&mut scale, "Scale", "autoscaling/v1")?;
             Some(scale)
         }
@@ -44,7 +44,7 @@ pub(super) async fn dispatch(call: &Call, body: &Bytes) -> Result<Response<ApiBo
         };
         scaled(call, live, &scale)
     };
-    let ownership = Ownership::Update(call.field_manager()?);
+    let ownership = Ownership::Update(call.field_manager());
     let written = write::update(call, name, &change, &ownership, race).await?;
     answer::value(call, StatusCode::OK, of(call, &write::value_of(call, &written)?))
 }

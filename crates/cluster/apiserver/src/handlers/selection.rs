@@ -131,5 +131,12 @@ fn supported(resource: &Resource, path: &str) -> Result<(), ApiError> {
     if always || listed() {
         return Ok(());
     }
-    Err(ApiError::bad_request(format!("field label not supported: {path}")))
+    let special = matches!(resource.origin, Origin::Builtin(_))
+        && FIELDS.iter().any(|(group, plural, _)| resource.is(group, plural));
+    if special {
+        return Err(ApiError::bad_request(format!("field label not supported: {path}")));
+    }
+    Err(ApiError::bad_request(format!(
+        "{path:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+    )))
 }

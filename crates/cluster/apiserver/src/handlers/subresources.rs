@@ -1,7 +1,9 @@
 //! What lies below an object.
 
 mod eviction;
+mod exec;
 mod log;
+mod port_forward;
 mod token;
 
 use bytes::Bytes;
@@ -23,9 +25,9 @@ pub(super) async fn dispatch(call: &Call, body: Bytes) -> Result<Response<ApiBod
         ("pods", "binding") => bind(call, &body).await,
         ("pods", "eviction") => eviction::evict(call, &body).await,
         ("serviceaccounts", "token") => token::create(call, &body),
-        ("pods", "exec" | "attach" | "portforward") => {
-            Err(ApiError::not_supported(&format!("pods/{}", call.info.subresource)))
-        }
+        ("pods", "exec") => exec::exec(call).await,
+        ("pods", "attach") => exec::attach(call).await,
+        ("pods", "portforward") => port_forward::forward(call).await,
         (_, "status" | "finalize" | "ephemeralcontainers" | "resize" | "approval") => part(call, &body).await,
         (plural, other) => Err(ApiError::not_supported(&format!("{plural}/{other}"))),
     }
@@ -34,24 +36,23 @@ pub(super) async fn dispatch(call: &Call, body: Bytes) -> Result<Response<ApiBod
 /// A subresource that is a part of its object and answers with the whole of it.
 async fn part(call: &Call, body: &Bytes) -> Result<Response<ApiBody>, ApiError> {
     match call.info.verb {
-        Verb::Get => super::get(call),
+        Verb::Get => super::get(call).await,
         Verb::Update => {
             let written = replace(call, body).await?;
             answer::stored(call, StatusCode::OK, &written.object)
         }
         Verb::Patch => patch::patch(call, body).await,
-        _ => Err(ApiError::method_not_allowed(
-            &call.resource.group,
-            &call.resource.plural,
-            call.info.verb.as_str(),
-        )),
+        _ => Err(ApiError::method_not_allowed()),
     }
 }
 
 /// A scheduler's decision: sets the Pod's node, once.
 async fn bind(call: &Call, body: &[u8]) -> Result<Response<ApiBody>, ApiError> {
-    let mut binding = input::body(&call.headers, body)?.value;
+    let mut binding = input::body(&call.headers, body, "Binding")?.value;
     input::typed(&mut binding, "Binding", "v1")?;
+    if meta::name(&binding) != call.info.name {
+        return Err(ApiError::bad_request("name in URL does not match name in Binding object"));
+    }
     bind_to(call, &call.info.name, &binding).await
 }
 
@@ -84,7 +85,7 @@ pub(super) async fn bind_to(call: &Call, name: &str, binding: &Value) -> Result<
         pod["status"]["conditions"] = conditions.into();
         Ok(pod)
     };
-    let ownership = Ownership::Update(call.field_manager()?);
+    let ownership = Ownership::Update(call.field_manager());
     write::update(call, name, &change, &ownership, Race::Retry).await?;
     Ok(answer::encoded(call.encoding, StatusCode::CREATED, &success()))
 }

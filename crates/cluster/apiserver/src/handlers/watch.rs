@@ -18,7 +18,7 @@ use super::{answer, list};
 use crate::core::Call;
 use crate::error::ApiError;
 use crate::http::body::{respond, stream as streamed};
-use crate::http::{ApiBody, Shape};
+use crate::http::{ApiBody, Encoding, Shape};
 use crate::{convert, object, table, write};
 
 /// Time between bookmarks on a watch that has no other events.
@@ -54,6 +54,9 @@ struct Running {
 }
 
 pub(crate) async fn watch(call: Arc<Call>) -> Result<Response<ApiBody>, ApiError> {
+    if call.encoding == Encoding::Yaml {
+        return Err(ApiError::not_acceptable("application/json;stream=watch"));
+    }
     let selection = Selection::of(&call)?;
     let permit = call
         .core
@@ -94,36 +97,11 @@ pub(crate) async fn watch(call: Arc<Call>) -> Result<Response<ApiBody>, ApiError
 
 async fn start(call: &Call, selection: &Selection) -> Result<Start, ApiError> {
     let version = call.query.get("resourceVersion");
-    let revision = list::parse_version(version)?;
+    let revision = list::parse_version(version).map_err(|error| ApiError::unexplained(error.message))?;
     if let Some(revision) = revision {
         list::fresh(call, revision).await?;
     }
     let send = call.query.get("sendInitialEvents");
-    let matching = call.query.get("resourceVersionMatch");
-    match (send, matching) {
-        (Some(_), None) => {
-            return Err(forbidden(
-                call,
-                "resourceVersionMatch",
-                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-            ));
-        }
-        (None, Some(_)) => {
-            return Err(forbidden(
-                call,
-                "resourceVersionMatch",
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            ));
-        }
-        (Some(_), Some(matching)) if matching != "NotOlderThan" => {
-            return Err(forbidden(
-                call,
-                "resourceVersionMatch",
-                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-            ));
-        }
-        _ => {}
-    }
     let streaming = call.query.flag("sendInitialEvents");
     let with_initial = match send {
         Some(_) => streaming,
@@ -145,11 +123,6 @@ async fn start(call: &Call, selection: &Selection) -> Result<Start, ApiError> {
     }
     let mark_end = streaming && call.query.flag("allowWatchBookmarks");
     Ok(Start { from: page.revision, initial, mark_end })
-}
-
-fn forbidden(call: &Call, field: &str, detail: &str) -> ApiError {
-    let problem = objects::schema::FieldError::forbidden(field, detail);
-    ApiError::invalid("meta.k8s.io", "ListOptions", &call.info.name, &[problem])
 }
 
 impl Running {
@@ -284,14 +257,14 @@ impl Running {
     ) -> Result<(), ApiError> {
         let resource = &self.call.resource;
         let mut object = json!({"kind": resource.kind, "apiVersion": resource.api_version,
-            "metadata": {"resourceVersion": revision.to_string(), "creationTimestamp": null}});
+            "metadata": {"resourceVersion": revision.to_string()}});
         if end_of_initial {
             meta::set_annotation(&mut object, "k8s.io/initial-events-end", Some("true"));
         }
         let shaped = match self.call.shape {
             Shape::Whole | Shape::Aggregated => object,
             Shape::Metadata => answer::metadata_only(&object),
-            Shape::Table => table::of_bookmark(object),
+            Shape::Table => table::of_bookmark(&self.call, &object, std::mem::take(&mut self.first_table)),
         };
         event(out, "BOOKMARK", shaped.to_string().as_bytes());
         Ok(())

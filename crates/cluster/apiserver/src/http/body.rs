@@ -78,6 +78,9 @@ pub(crate) fn text(code: StatusCode, text: impl Into<Bytes>) -> Response<ApiBody
 }
 
 pub(crate) fn error(error: &ApiError) -> Response<ApiBody> {
+    if let Some(plain) = error.text() {
+        return text(error.code, plain.to_owned());
+    }
     let mut response = json(error.code, &error.to_status());
     if let Some(seconds) = error.retry_after() {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));

@@ -38,7 +38,18 @@ pub(crate) fn accept(headers: &HeaderMap, shapes: &[Shape]) -> Result<(Encoding,
             }
         }
     }
-    if any { Err(ApiError::not_acceptable(SUPPORTED)) } else { Ok((Encoding::Json, Shape::Whole)) }
+    if any { Err(unacceptable(headers)) } else { Ok((Encoding::Json, Shape::Whole)) }
+}
+
+/// Upstream's two layers word it differently: one for media types, one for what they are to show.
+fn unacceptable(headers: &HeaderMap) -> ApiError {
+    let known = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+        value.split(',').any(|entry| {
+            let media = entry.split(';').next().unwrap_or_default().trim();
+            matches!(media, "application/json" | "application/yaml" | "*/*")
+        })
+    });
+    if known { ApiError::not_acceptable(SUPPORTED) } else { ApiError::not_available() }
 }
 
 fn entry_of(entry: &str, shapes: &[Shape]) -> Option<(Encoding, Shape)> {

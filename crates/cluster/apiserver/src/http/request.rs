@@ -115,15 +115,16 @@ impl RequestInfo {
 
 fn verb(method: &Method, named: bool, watch: bool, main: bool) -> Result<Verb, ApiError> {
     Ok(match *method {
-        Method::GET | Method::HEAD if watch && main => Verb::Watch,
-        Method::GET | Method::HEAD if named => Verb::Get,
-        Method::GET | Method::HEAD => Verb::List,
-        Method::POST => Verb::Create,
-        Method::PUT => Verb::Update,
-        Method::PATCH => Verb::Patch,
+        Method::GET if watch && main => Verb::Watch,
+        Method::GET if named => Verb::Get,
+        Method::GET => Verb::List,
+        // A collection is created in, an object is changed.
+        Method::POST if !named || !main => Verb::Create,
+        Method::PUT if named => Verb::Update,
+        Method::PATCH if named => Verb::Patch,
         Method::DELETE if named => Verb::Delete,
         Method::DELETE => Verb::DeleteCollection,
-        _ => return Err(ApiError::method_not_allowed("", "", "")),
+        _ => return Err(ApiError::method_not_allowed()),
     })
 }
 
@@ -161,13 +162,12 @@ impl Query {
     }
 
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, ApiError> {
-        self.get(name)
-            .map(|value| {
-                value.parse().map_err(|_| {
-                    ApiError::bad_request(format!("{name}: {value:?} is not a non-negative number"))
-                })
-            })
-            .transpose()
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let number: i64 = value.parse().map_err(|_| {
+            ApiError::bad_request(format!("strconv.ParseInt: parsing {value:?}: invalid syntax"))
+        })?;
+        // A negative number is as good as none.
+        Ok(u64::try_from(number).ok())
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) fn answer(
         core.authorizer.require(user, &Attributes { verb, path, ..Attributes::default() })?;
     }
     if !matches!(*method, Method::GET | Method::HEAD) {
-        return Err(ApiError::method_not_allowed("", "", ""));
+        return Err(ApiError::method_not_allowed());
     }
     let segments: Vec<&str> = trimmed.split('/').filter(|segment| !segment.is_empty()).collect();
     match segments.as_slice() {
@@ -84,7 +84,11 @@ fn document(core: &Core, segments: &[&str], shape: Shape) -> Result<Value, ApiEr
         })),
         _ => None,
     };
-    found.ok_or_else(ApiError::no_such_resource)
+    found.ok_or_else(|| match segments {
+        ["api", ..] => ApiError::no_such_resource(),
+        ["apis", group, ..] if snapshot.group(group).is_some() => ApiError::no_such_resource(),
+        _ => ApiError::no_such_page(),
+    })
 }
 
 fn roots(core: &Core) -> Value {

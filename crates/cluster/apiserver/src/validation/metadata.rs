@@ -26,6 +26,14 @@ pub(super) fn check(resource: &Resource, old: Option<&Value>, object: &Value, pr
     let form = name_form(resource);
     let name = meta::name(object);
     if old.is_none() {
+        if let Some(prefix) = meta::generate_name(object) {
+            // The name that grows from it may well end in a dash before its suffix.
+            let prefix = prefix.trim_end_matches('-');
+            for problem in names::problems(form, prefix) {
+                let given = meta::generate_name(object).unwrap_or_default();
+                problems.push(FieldError::invalid("metadata.generateName", given.into(), problem));
+            }
+        }
         if name.is_empty() {
             problems.push(FieldError::required("metadata.name", "name or generateName is required"));
         } else {
@@ -35,9 +43,18 @@ pub(super) fn check(resource: &Resource, old: Option<&Value>, object: &Value, pr
         }
     }
     check_maps(&object["metadata"], "metadata", problems);
-    for finalizer in meta::finalizers(object) {
+    for (at, finalizer) in meta::finalizers(object).enumerate() {
         for problem in names::key_problems(finalizer) {
             problems.push(FieldError::invalid("metadata.finalizers", finalizer.into(), problem));
+        }
+        let standard = matches!(finalizer, "kubernetes" | "orphan" | "foregroundDeletion");
+        // Definitions are checked by the rules of custom resources.
+        let strict =
+            matches!(resource.origin, Origin::Builtin(_)) && resource.group != "apiextensions.k8s.io";
+        if strict && !standard && !finalizer.contains('/') {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            let path = format!("metadata.finalizers[{at}]");
+            problems.push(FieldError::invalid(&path, finalizer.into(), detail));
         }
     }
     check_owners(object, problems);
@@ -81,12 +98,13 @@ pub(super) fn check_maps(metadata: &Value, path: &str, problems: &mut Problems) 
 fn check_owners(object: &Value, problems: &mut Problems) {
     let owners = object["metadata"]["ownerReferences"].as_array();
     let mut controllers = Vec::new();
-    for (at, owner) in owners.into_iter().flatten().enumerate() {
-        let path = format!("metadata.ownerReferences[{at}]");
+    for owner in owners.into_iter().flatten() {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if owner[field].as_str().unwrap_or_default().is_empty() {
-                let problem = format!("{field} must not be empty");
-                problems.push(FieldError::invalid(&format!("{path}.{field}"), owner[field].clone(), problem));
+                let detail =
+                    if field == "apiVersion" { "version must not be empty" } else { "must not be empty" };
+                let path = format!("metadata.ownerReferences.{field}");
+                problems.push(FieldError::invalid(&path, "".into(), detail));
             }
         }
         if owner["controller"] == true {

@@ -23,7 +23,7 @@ const SUBDOMAIN_LENGTH: usize = 253;
 const LABEL_LENGTH: usize = 63;
 
 fn too_long(limit: usize) -> String {
-    format!("must be no more than {limit} bytes")
+    format!("must be no more than {limit} characters")
 }
 
 fn is_label(text: &str) -> bool {
@@ -71,7 +71,12 @@ pub(crate) fn problems(form: Form, name: &str) -> Vec<String> {
     if name.len() > limit {
         problems.push(too_long(limit));
     }
-    if !fits {
+    if form == Form::Label && !fits && is_subdomain(name) {
+        // Valid as a subdomain and not as a label, so it is dots that are wrong.
+        if name.len() <= limit {
+            problems.push("must not contain dots".to_owned());
+        }
+    } else if !fits {
         problems.push(text.to_owned());
     }
     problems
@@ -117,7 +122,10 @@ pub(crate) fn key_problems(key: &str) -> Vec<String> {
         None => key,
         Some((prefix, name)) => {
             if name.contains('/') {
-                problems.push(format!("a valid label key must have at most one '/': {QUALIFIED}"));
+                let rest = QUALIFIED.strip_prefix("name part").unwrap_or(QUALIFIED);
+                problems.push(format!(
+                    "a qualified name{rest} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+                ));
                 return problems;
             }
             if prefix.is_empty() {
@@ -169,7 +177,7 @@ mod tests {
             assert!(problems(form, good).is_empty(), "{good}");
             assert!(!problems(form, bad).is_empty(), "{bad}");
         }
-        assert_eq!(problems(Form::Label, &"a".repeat(64)), ["must be no more than 63 bytes"]);
+        assert_eq!(problems(Form::Label, &"a".repeat(64)), ["must be no more than 63 characters"]);
     }
 
     #[test]

@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex};
 
 use apiserver::{ApiServer, Config, User};
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream;
+use futures::{SinkExt, StreamExt};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::Api;
 use kube::api::{DeleteParams, EvictParams, LogParams, Patch, PatchParams, PostParams};
-use link::{ByteStream, LinkError, LogRequest, Node};
+use link::{ByteStream, Connection, ExecRequest, Input, LinkError, LogRequest, Node, Output, Session};
 use serde_json::{Value, json};
 
 use crate::server::Server;
@@ -99,15 +99,102 @@ async fn an_eviction_respects_the_budget() {
     assert_eq!(left.disruptions_allowed, 0);
 }
 
+/// A node whose every command repeats its input, says who it is on standard error, and ends with the code that its
+/// first argument names; and whose every port answers with what it is sent.
+struct Echo;
+
+impl Node for Echo {
+    fn logs(&self, _: LogRequest) -> BoxFuture<'_, Result<ByteStream, LinkError>> {
+        Box::pin(async { Ok(stream::iter([Ok("line\n".into())]).boxed()) })
+    }
+
+    fn exec(&self, request: ExecRequest) -> BoxFuture<'_, Result<Session, LinkError>> {
+        Box::pin(async move {
+            let (input, said) = futures::channel::mpsc::channel::<Input>(4);
+            let code = request.command[0].parse().unwrap_or(0);
+            let who = format!("{} tty={}\n", request.container, request.tty);
+            let echoed = said.take_while(|input| futures::future::ready(*input != Input::End)).filter_map(
+                async |input| match input {
+                    Input::Bytes(bytes) => Some(Ok(Output::Stdout(bytes))),
+                    _ => None,
+                },
+            );
+            let echoed = if request.stdin { echoed.boxed() } else { stream::empty().boxed() };
+            let last = stream::iter([Ok(Output::Stderr(who.into())), Ok(Output::Ended(code))]);
+            let input = input.sink_map_err(|_| LinkError::Unavailable);
+            Ok(Session { input: Box::pin(input), output: echoed.chain(last).boxed() })
+        })
+    }
+
+    fn connect(&self, _: String, pod: String, port: u16) -> BoxFuture<'_, Result<Connection, LinkError>> {
+        Box::pin(async move {
+            if port == 1 {
+                let source = std::io::ErrorKind::ConnectionRefused.into();
+                return Err(LinkError::Connect { pod, port, source });
+            }
+            let (input, output) = futures::channel::mpsc::channel(4);
+            let input = Box::pin(input.sink_map_err(|_| LinkError::Unavailable));
+            Ok(Connection { input, output: output.map(Ok).boxed() })
+        })
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_supported_says_so() {
+async fn kubectl_runs_commands_and_attaches() {
     let server = Server::start().await;
-    let pods = bound_pod(&server).await;
-    drop(pods);
-    let request =
-        http::Request::post("/api/v1/namespaces/default/pods/p/exec?command=ls").body(Vec::new()).unwrap();
-    let (code, message) = said(server.admin().request_text(request).await);
-    assert_eq!((code, message.as_str()), (501, "pods/exec is not supported yet"));
+    bound_pod(&server).await;
+    server.api.set_node(Arc::new(Echo));
+    let listening = server.listen().await;
+    tokio::task::spawn_blocking(move || {
+        let typed = listening.kubectl(&["exec", "-i", "p", "-c", "side", "--", "0"], "typed\n");
+        assert!(typed.status.success(), "{}", String::from_utf8_lossy(&typed.stderr));
+        assert_eq!((&*typed.stdout, &*typed.stderr), (&b"typed\n"[..], &b"side tty=false\n"[..]));
+        let failed = listening.kubectl(&["exec", "p", "-c", "main", "--", "7"], "");
+        assert_eq!(failed.status.code(), Some(7));
+        assert!(String::from_utf8_lossy(&failed.stderr).contains("command terminated with exit code 7"));
+        let missing = listening.fail_with(&["exec", "p", "-c", "nobody", "--", "0"], "");
+        assert!(missing.contains("container nobody is not valid for pod p"), "{missing}");
+        let attached = listening.kubectl(&["attach", "p", "-c", "main"], "");
+        assert_eq!(attached.stdout, b"line\n", "{}", String::from_utf8_lossy(&attached.stderr));
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ports_are_forwarded() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = Server::start().await;
+    bound_pod(&server).await;
+    server.api.set_node(Arc::new(Echo));
+    let listening = server.listen().await;
+    let pods: Api<Pod> = Api::namespaced(listening.client().await, "default");
+    let mut forwarder = pods.portforward("p", &[8080, 1]).await.unwrap();
+    let mut port = forwarder.take_stream(8080).unwrap();
+    port.write_all(b"ping").await.unwrap();
+    let mut answer = [0; 4];
+    port.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"ping");
+    let refused = forwarder.take_error(1).unwrap().await.unwrap();
+    assert!(refused.contains("connect with port 1"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_upgraded_says_so() {
+    let server = Server::start().await;
+    bound_pod(&server).await;
+    server.api.set_node(Arc::new(Echo));
+    let ask = async |headers: &[(&str, &str)]| {
+        let mut request =
+            http::Request::post("/api/v1/namespaces/default/pods/p/exec?command=ls&container=main");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        said(server.admin().request_text(request.body(Vec::new()).unwrap()).await)
+    };
+    assert_eq!(ask(&[]).await, (400, "Upgrade request required".to_owned()));
+    let (code, message) = ask(&[("upgrade", "SPDY/3.1"), ("connection", "Upgrade")]).await;
+    assert!(code == 400 && message.starts_with("SPDY is not supported"), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

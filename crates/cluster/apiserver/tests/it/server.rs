@@ -83,6 +83,14 @@ impl Listening {
         (output.status.success(), String::from_utf8_lossy(&said).into_owned())
     }
 
+    /// The administrator's client over TLS.
+    pub(crate) async fn client(&self) -> kube::Client {
+        let config = kube::config::Kubeconfig::read_from(&self.kubeconfig).unwrap();
+        let options = kube::config::KubeConfigOptions::default();
+        let config = kube::Config::from_custom_kubeconfig(config, &options).await.unwrap();
+        kube::Client::try_from(config).unwrap()
+    }
+
     /// A client over TLS that shows neither certificate nor token.
     pub(crate) async fn stranger(&self) -> kube::Client {
         let mut config = kube::config::Kubeconfig::read_from(&self.kubeconfig).unwrap();

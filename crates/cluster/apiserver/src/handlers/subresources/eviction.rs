@@ -14,7 +14,7 @@ use crate::http::ApiBody;
 use crate::{input, object, write};
 
 pub(super) async fn evict(call: &Call, body: &[u8]) -> Result<Response<ApiBody>, ApiError> {
-    let mut eviction = input::body(&call.headers, body)?.value;
+    let mut eviction = input::body(&call.headers, body, "Eviction")?.value;
     input::typed(&mut eviction, "Eviction", "policy/v1")?;
     let name = &call.info.name;
     let named = meta::name(&eviction);
@@ -29,7 +29,7 @@ pub(super) async fn evict(call: &Call, body: &[u8]) -> Result<Response<ApiBody>,
         take_from_budgets(call, &pod).await?;
     }
     let options = DeleteOptions {
-        dry_run: call.dry_run()? || DeleteOptions::of_value(&eviction["deleteOptions"])?.dry_run,
+        dry_run: call.dry_run() || DeleteOptions::of_value(&eviction["deleteOptions"])?.dry_run,
         ..DeleteOptions::of_value(&eviction["deleteOptions"])?
     };
     delete::remove(call, name, &options).await?;
@@ -61,7 +61,7 @@ async fn take(call: &Call, name: &str, pod: &str) -> Result<(), ApiError> {
         if allowed <= 0 {
             return Err(exhausted(&budget));
         }
-        if call.dry_run()? {
+        if call.dry_run() {
             return Ok(());
         }
         status["disruptionsAllowed"] = (allowed - 1).into();

@@ -3,7 +3,7 @@
 use futures::StreamExt;
 use http::{Response, StatusCode};
 use jiff::{Timestamp, ToSpan};
-use link::LogRequest;
+use link::{LinkError, LogRequest};
 use objects::meta;
 use serde_json::Value;
 
@@ -15,13 +15,7 @@ use crate::object;
 
 pub(super) async fn read(call: &Call) -> Result<Response<ApiBody>, ApiError> {
     let name = &call.info.name;
-    let key = call.resource.key(&call.info.namespace, name);
-    let stored = call.core.store.get(&key).ok_or_else(|| call.not_found(name))?;
-    let pod = object::decode(&stored.bytes)?;
-    let container = container(call, &pod)?;
-    if pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() {
-        return Err(ApiError::bad_request(format!("pod {name} does not have a host assigned")));
-    }
+    let (_, container) = target(call)?;
     let request = LogRequest {
         follow: call.query.flag("follow"),
         previous: call.query.flag("previous"),
@@ -38,17 +32,42 @@ pub(super) async fn read(call: &Call) -> Result<Response<ApiBody>, ApiError> {
             let shutdown = call.core.shutdown.clone().cancelled_owned();
             Ok(respond(StatusCode::OK, "text/plain", stream(lines.take_until(shutdown))))
         }
-        Err(error) => {
-            let code = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let reason = match code {
-                StatusCode::NOT_FOUND => "NotFound",
-                StatusCode::BAD_REQUEST => "BadRequest",
-                StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",
-                _ => "InternalError",
-            };
-            Err(ApiError::new(code, reason, error.to_string()))
-        }
+        Err(error) => Err(refused(&error)),
     }
+}
+
+/// What a node's refusal is to a client.
+pub(super) fn refused(error: &LinkError) -> ApiError {
+    let code = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let reason = match code {
+        StatusCode::NOT_FOUND => "NotFound",
+        StatusCode::BAD_REQUEST => "BadRequest",
+        StatusCode::NOT_IMPLEMENTED => "NotImplemented",
+        StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",
+        _ => "InternalError",
+    };
+    ApiError::new(code, reason, error.to_string())
+}
+
+/// The Pod, which must have a node.
+pub(super) fn scheduled(call: &Call) -> Result<Value, ApiError> {
+    let name = &call.info.name;
+    let key = call.resource.key(&call.info.namespace, name);
+    let stored = call.core.store.get(&key).ok_or_else(|| call.not_found(name))?;
+    let pod = object::decode(&stored.bytes)?;
+    if pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() {
+        return Err(ApiError::bad_request(format!("pod {name} does not have a host assigned")));
+    }
+    Ok(pod)
+}
+
+/// The Pod, which must have a node, and the container that is meant.
+pub(super) fn target(call: &Call) -> Result<(Value, String), ApiError> {
+    let name = &call.info.name;
+    let key = call.resource.key(&call.info.namespace, name);
+    let stored = call.core.store.get(&key).ok_or_else(|| call.not_found(name))?;
+    let container = container(call, &object::decode(&stored.bytes)?)?;
+    Ok((scheduled(call)?, container))
 }
 
 fn since(call: &Call) -> Result<Option<Timestamp>, ApiError> {

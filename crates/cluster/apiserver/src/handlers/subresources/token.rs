@@ -18,7 +18,7 @@ const LEAST_SECONDS: i64 = 600;
 const MOST_SECONDS: i64 = 1 << 32;
 
 pub(super) fn create(call: &Call, body: &[u8]) -> Result<Response<ApiBody>, ApiError> {
-    let mut request = input::body(&call.headers, body)?.value;
+    let mut request = input::body(&call.headers, body, "TokenRequest")?.value;
     input::typed(&mut request, "TokenRequest", "authentication.k8s.io/v1")?;
     let (namespace, name) = (&call.info.namespace, &call.info.name);
     let key = call.resource.key(namespace, name);

@@ -3,7 +3,7 @@
 use objects::meta;
 use serde_json::Value;
 
-use super::{AGE, NAME, Printer, at, created, items, joined, name, number, string, text, wide};
+use super::{AGE, NAME, Printer, at, created, items, joined, name, string, text, wide};
 
 pub(super) fn core(plural: &str) -> Option<Printer> {
     Some(match plural {
@@ -80,14 +80,14 @@ pub(super) fn core(plural: &str) -> Option<Printer> {
             },
         },
         "configmaps" => Printer {
-            columns: const { &[NAME, number("Data"), AGE] },
+            columns: const { &[NAME, text("Data"), AGE] },
             cells: |object, now| {
                 let count = size(object, "/data") + size(object, "/binaryData");
                 vec![name(object), count.into(), created(object, now)]
             },
         },
         "secrets" => Printer {
-            columns: const { &[NAME, text("Type"), number("Data"), AGE] },
+            columns: const { &[NAME, text("Type"), text("Data"), AGE] },
             cells: |object, now| {
                 vec![
                     name(object),

@@ -1,0 +1,106 @@
+//! Connections with ports of Pods over a WebSocket, in upstream's subprotocol `v4.channel.k8s.io`: two channels for
+//! each port, one for its bytes and one for its error, each begun with a message that names the port.
+
+use bytes::Bytes;
+use futures::stream::{SelectAll, StreamExt};
+use futures::{SinkExt, stream};
+use http::Response;
+use link::{ByteStream, Connection, LinkError, Sender};
+
+use super::log;
+use crate::core::Call;
+use crate::error::ApiError;
+use crate::http::ApiBody;
+use crate::http::websocket::{self, Channels};
+
+const PROTOCOLS: &[&str] = &["v4.channel.k8s.io"];
+/// Ports of one connection.
+const MOST: usize = 64;
+
+/// A port's bytes, its channel and whether it has ended.
+type Arrivals = SelectAll<stream::BoxStream<'static, (u8, Result<Option<Bytes>, LinkError>)>>;
+
+pub(super) async fn forward(call: &Call) -> Result<Response<ApiBody>, ApiError> {
+    log::scheduled(call)?;
+    let ports = call
+        .query
+        .all("ports")
+        .flat_map(|list| list.split(','))
+        .map(|port| port.parse::<u16>().ok().filter(|port| *port > 0))
+        .collect::<Option<Vec<u16>>>()
+        .filter(|ports| !ports.is_empty() && ports.len() <= MOST)
+        .ok_or_else(|| ApiError::bad_request("query parameter \"ports\" must name 1 to 64 ports"))?;
+    let upgrade = websocket::negotiate(call, PROTOCOLS)?;
+    let node = call.core.node().ok_or_else(|| ApiError::unavailable("the node is not running"))?;
+    let mut connections = Vec::with_capacity(ports.len());
+    for port in &ports {
+        connections.push(node.connect(call.info.namespace.clone(), call.info.name.clone(), *port).await);
+    }
+    let core = call.core.clone();
+    Ok(upgrade
+        .accept(&core.clone(), move |channels| async move { carry(channels, ports, connections).await }))
+}
+
+async fn carry(mut channels: Channels, ports: Vec<u16>, connections: Vec<Result<Connection, LinkError>>) {
+    let mut inputs: Vec<Option<Sender<Bytes>>> = Vec::with_capacity(ports.len());
+    let mut arrivals: Arrivals = SelectAll::new();
+    for (at, (port, connection)) in ports.iter().zip(connections).enumerate() {
+        let Ok(data) = u8::try_from(at * 2) else { return };
+        for channel in [data, data + 1] {
+            if channels.send(channel, &port.to_le_bytes()).await.is_err() {
+                return;
+            }
+        }
+        match connection {
+            Ok(Connection { input, output }) => {
+                inputs.push(Some(input));
+                arrivals.push(tagged(data, output));
+            }
+            Err(error) => {
+                inputs.push(None);
+                drop(channels.send(data + 1, whole(&error).as_bytes()).await);
+            }
+        }
+    }
+    loop {
+        tokio::select! {
+            Some((channel, arrived)) = arrivals.next() => {
+                let sent = match arrived {
+                    Ok(Some(bytes)) => channels.send(channel, &bytes).await,
+                    Ok(None) if arrivals.is_empty() => { channels.close().await; return; }
+                    Ok(None) => Ok(()),
+                    Err(error) => channels.send(channel + 1, whole(&error).as_bytes()).await,
+                };
+                if sent.is_err() {
+                    return;
+                }
+            }
+            message = channels.next() => {
+                let Some(message) = message else { return };
+                let place = inputs.get_mut(usize::from(message.channel / 2)).filter(|_| message.channel % 2 == 0);
+                if let Some(slot) = place
+                    && let Some(input) = slot
+                    && input.send(message.bytes).await.is_err()
+                {
+                    *slot = None;
+                }
+            }
+        }
+    }
+}
+
+fn tagged(
+    channel: u8,
+    output: ByteStream,
+) -> stream::BoxStream<'static, (u8, Result<Option<Bytes>, LinkError>)> {
+    let bytes = output.map(move |chunk| (channel, chunk.map(Some)));
+    bytes.chain(stream::iter([(channel, Ok(None))])).boxed()
+}
+
+/// An error with its cause.
+fn whole(error: &LinkError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
