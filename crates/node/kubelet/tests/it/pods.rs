@@ -210,17 +210,17 @@ fn a_command_runs_in_a_pod_and_its_ports_are_reached() {
     on_a_machine(async |machine| {
         let running = machine.up().await;
         let script = format!("exec {SERVER} serve 8080 hello");
-        machine.run("web", json!({"containers": [{"name": "app", "command": shell(&script)}]})).await;
+        machine.run("web", json!({"terminationGracePeriodSeconds": 1, "containers": [{"name": "app", "command": shell(&script)}]})).await;
         machine.until_ready("web").await;
         let request = |container: &str, script: &str| ExecRequest {
-            namespace: "default".to_owned(),
+            namespace: "shop".to_owned(),
             pod: "web".to_owned(),
             container: container.to_owned(),
             command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
             stdin: true,
             tty: false,
         };
-        let mut session = running.kubelet.exec(request("app", "cat; hostname >&2; exit 5")).await.unwrap();
+        let mut session = running.kubelet.exec(request("app", "cat; echo web >&2; exit 5")).await.unwrap();
         session.input.send(Input::Bytes("typed\n".into())).await.unwrap();
         session.input.send(Input::End).await.unwrap();
         let (mut out, mut err, mut code) = (Vec::new(), Vec::new(), None);
@@ -234,7 +234,7 @@ fn a_command_runs_in_a_pod_and_its_ports_are_reached() {
         assert_eq!((&*out, &*err, code), (&b"typed\n"[..], &b"web\n"[..], Some(5)));
         let missing = running.kubelet.exec(request("nobody", "true")).await.unwrap_err();
         assert!(matches!(missing, LinkError::ContainerNotFound { .. }), "{missing}");
-        let connect = |port| running.kubelet.connect("default".to_owned(), "web".to_owned(), port);
+        let connect = |port| running.kubelet.connect("shop".to_owned(), "web".to_owned(), port);
         let mut connection = connect(8080).await.unwrap();
         connection.input.send("GET / HTTP/1.0\r\n\r\n".into()).await.unwrap();
         let mut answer = Vec::new();
