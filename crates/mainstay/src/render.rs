@@ -158,7 +158,7 @@ impl Renderer<'_> {
             let (charts, tree) = (self.charts(), Arc::clone(&place.tree));
             let path = place.path.as_str();
             let built = charts.build(tree, path, &Public, Mode::Update, Freshness::Recent).await?;
-            chart = helm::from_files(built.files)?;
+            chart = helm::Chart::from_files(built.files)?;
         }
         let options = chart::options(self.args, Some(&place), &self.elsewhere, self.world)?;
         chart::render(&chart, &options).map(Some)

@@ -410,7 +410,7 @@ impl One<'_> {
         if let Some(built) = &self.rendering.fetched.built[self.index] {
             files.clone_from(&built.files);
         }
-        let chart = helm::from_files(files).map_err(|error| text(&error))?;
+        let chart = helm::Chart::from_files(files).map_err(|error| text(&error))?;
         let missing = chart.missing_dependencies();
         if missing.is_empty() {
             return Ok(chart);

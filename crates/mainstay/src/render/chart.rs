@@ -87,11 +87,7 @@ pub(super) fn options(
     for name in &release.values {
         let content = read(name, place, elsewhere)?;
         let text = std::str::from_utf8(&content).with_context(|| format!("failed to parse {name}"))?;
-        let documents = yaml::documents(text).with_context(|| format!("failed to parse {name}"))?;
-        if let Some(other) = documents.iter().find(|document| !document.is_object()) {
-            bail!("failed to parse {name}: values are a mapping, not {other}");
-        }
-        options.values.extend(documents);
+        options.values.push(helm::read_values(text).with_context(|| format!("failed to parse {name}"))?);
     }
     let given = [
         (SetKind::Json, &release.set_json),

@@ -49,7 +49,7 @@ pub enum Mode {
     Update,
 }
 
-/// A chart's files with its dependencies among them, for [`helm::from_files`].
+/// A chart's files with its dependencies among them, for [`helm::Chart::from_files`].
 #[derive(Debug, Clone)]
 pub struct Built {
     pub files: Vec<File>,
@@ -129,7 +129,7 @@ fn problem(error: helm::Error) -> Error {
 
 fn load(tree: &dyn Tree, path: &str) -> Result<(Vec<File>, Chart), Error> {
     let files = helm::read(tree, path).map_err(problem)?;
-    let chart = helm::from_files(files.clone()).map_err(problem)?;
+    let chart = helm::Chart::from_files(files.clone()).map_err(problem)?;
     Ok((files, chart))
 }
 

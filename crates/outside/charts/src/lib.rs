@@ -2,7 +2,7 @@
 //!
 //! Owns reading an index, resolving a version range as Helm does, fetching an archive, the cache of both, and which
 //! charts [`Charts::build`] must fetch for a chart whose dependencies are not under its `charts/` (`helm dependency
-//! build`). What it gives out are bytes of archives and files for [`helm::from_files`].
+//! build`). What it gives out are bytes of archives and files for [`helm::Chart::from_files`].
 //!
 //! What must hold: an archive is used only if it has the digest that the index or registry announced; nothing is written
 //! under a name that a repository chose; every request has a deadline and a limit of size, and its failure names the

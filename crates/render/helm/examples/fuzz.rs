@@ -137,7 +137,7 @@ fn main() -> ExitCode {
 /// Real inputs of a target.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let charts = shared::tree(&shared::path("charts/charts"));
-    let files = helm::read_files(&charts, "").expect("the shared charts");
+    let files = helm::read(&charts, "").expect("the shared charts");
     let wanted: &[&str] = match target {
         "yaml" => &["values.yaml", "Chart.yaml", ".yml"],
         "gotmpl" => &[".tpl", ".yaml", "NOTES.txt"],

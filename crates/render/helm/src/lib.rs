@@ -44,7 +44,7 @@ mod values;
 pub use archive::unpack;
 pub use chart::{Chart, File};
 pub use error::Error;
-pub use load::{from_files, load, load_archive, read, read_files, read_values};
+pub use load::{load, load_archive, read, read_values};
 pub use manifests::{HookInfo, Manifest};
 pub use metadata::{Dependency, Metadata};
 pub use options::{Options, Set, SetKind};

@@ -21,11 +21,11 @@ const MAX_DEPTH: usize = 40;
 /// # Errors
 /// If there is no chart, or Helm would refuse it.
 pub fn load(tree: &dyn Tree, path: &str) -> Result<Chart, Error> {
-    from_files(read(tree, path)?)
+    Chart::from_files(read(tree, path)?)
 }
 
 /// The files of the chart at `path`, a directory or a `.tgz` archive: named relative to the chart, without what its
-/// `.helmignore` leaves out. [`from_files`] makes a chart of them; in between, files may be added and taken away,
+/// `.helmignore` leaves out. [`Chart::from_files`] makes a chart of them; in between, files may be added and taken away,
 /// such as dependencies that were fetched.
 ///
 /// # Errors
@@ -36,24 +36,6 @@ pub fn read(tree: &dyn Tree, path: &str) -> Result<Vec<File>, Error> {
         Some(archive) => unpack(&archive),
         None => read_directory(tree, &root),
     }
-}
-
-/// The chart that these files make.
-///
-/// # Errors
-/// If they are no chart, or Helm would refuse it.
-pub fn from_files(files: Vec<File>) -> Result<Chart, Error> {
-    load_files(files, 0)
-}
-
-/// The files of the chart directory at `path` without those that its `.helmignore` names, for
-/// [`Chart::from_files`].
-///
-/// # Errors
-/// If there is no such directory, or it is too large.
-pub fn read_files(tree: &dyn Tree, path: &str) -> Result<Vec<File>, Error> {
-    let root = TreePath::parse(path).map_err(|source| Error::Path(path.to_owned(), source))?;
-    read_directory(tree, &root)
 }
 
 /// Loads a chart from the bytes of an archive.

@@ -79,7 +79,7 @@ fn values(
         if seen.contains(&file) {
             continue;
         }
-        values.push(yaml::from_str(&content).map_err(|error| format!("failed to parse {name}: {error}"))?);
+        values.push(helm::read_values(&content).map_err(|error| format!("failed to parse {name}: {error}"))?);
         seen.push(file);
     }
     if settings["valuesObject"].is_object() {

@@ -15,7 +15,7 @@ fn of_helm(world: &World, path: &str) -> String {
 }
 
 fn of_ours(built: Built) -> String {
-    let chart = helm::from_files(built.files).unwrap();
+    let chart = helm::Chart::from_files(built.files).unwrap();
     assert_eq!(chart.missing_dependencies(), [""; 0]);
     rendered(&chart)
 }

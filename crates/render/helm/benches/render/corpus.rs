@@ -49,7 +49,7 @@ pub(crate) fn all() -> Vec<Case> {
 
 /// A shared chart with its defaults, or with the values it needs where it refuses them.
 fn recorded(charts: &Path, name: &str) -> Case {
-    let files = helm::read_files(&shared::tree(&charts.join("charts").join(name)), "").expect("a chart");
+    let files = helm::read(&shared::tree(&charts.join("charts").join(name)), "").expect("a chart");
     let base = fs::read_to_string(charts.join(format!("base/{name}.yaml")));
     Case { name: name.to_owned(), files, values: base.into_iter().collect(), in_total: true }
 }
