@@ -169,7 +169,7 @@ pub(crate) async fn generate(
         snapshots.push(snapshot.map_err(|reason| Failure::unread(failed(&request, index, &reason)))?);
     }
     let (request, snapshots) = (Arc::new(request), Arc::new(snapshots));
-    let outside = Arc::new(Outside::new(places.repositories.clone(), request.freshness));
+    let outside = Arc::new(Outside::new(places.clone(), Arc::clone(&request)));
     let mut fetched = Fetched { built: vec![None; request.sources.len()], files: BTreeMap::new() };
     loop {
         let rendering = Rendering {

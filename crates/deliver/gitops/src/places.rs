@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use charts::{Built, Charts, Lookup as _, Mode, Public};
+use charts::{Built, Charts, Lookup as _, Mode, Public, Pulled};
 use client::Client;
 use git::{Freshness, Repositories, Snapshot};
 use tree::{MemoryTree, Tree, TreePath};
@@ -40,19 +40,38 @@ impl Places {
     }
 
     async fn pull(&self, source: &Source, request: &Request) -> Result<Snapshot, String> {
-        let mut repository = match self.credentials(&request.project).await? {
-            Some(credentials) => credentials.by_url(source.repo_url()),
-            None => charts::Repository::new(source.repo_url()),
-        };
+        let mut repository = self.chart_repository(source.repo_url(), request).await?;
         repository.pass_credentials = source.0["helm"]["passCredentials"] == true;
-        let (chart, version) = (source.chart(), source.target_revision());
-        let freshness = freshness(request, charts::is_exact(version));
-        let pulled = self.charts.pull(&repository, chart, version, freshness).await;
-        let pulled = pulled.map_err(|error| error.to_string())?;
-        let (chart, version, archive) = (chart.to_owned(), pulled.version, pulled.archive);
+        let pulled = self.chart(&repository, source.chart(), source.target_revision(), request).await?;
+        let (chart, version, archive) = (source.chart().to_owned(), pulled.version, pulled.archive);
         let unpacked = tokio::task::spawn_blocking(move || unpack(&chart, &archive)).await;
         let tree = unpacked.map_err(|_| "the unpacking broke off".to_owned())??;
         Ok(Snapshot { revision: version, tree: Arc::new(tree) })
+    }
+
+    /// A chart repository with the credentials that are kept for it.
+    pub(crate) async fn chart_repository(
+        &self,
+        url: &str,
+        request: &Request,
+    ) -> Result<charts::Repository, String> {
+        Ok(match self.credentials(&request.project).await? {
+            Some(credentials) => credentials.by_url(url),
+            None => charts::Repository::new(url),
+        })
+    }
+
+    /// The newest chart that suits `version`, which may be a range.
+    pub(crate) async fn chart(
+        &self,
+        repository: &charts::Repository,
+        name: &str,
+        version: &str,
+        request: &Request,
+    ) -> Result<Pulled, String> {
+        let freshness = freshness(request, charts::is_exact(version));
+        let pulled = self.charts.pull(repository, name, version, freshness).await;
+        pulled.map_err(|error| error.to_string())
     }
 
     /// A chart with the dependencies that it names and does not have.

@@ -2,16 +2,20 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use git::{Freshness, Repositories};
+use charts::Pulled;
+use git::Freshness;
 use kustomize::{ChartReference, FetchError, Remote, Repository};
 use sha2::{Digest, Sha256};
 use tree::Tree;
 
+use super::Request;
+use crate::places::Places;
+
 /// Fetches for one rendering and remembers what it fetched. Its methods wait; they are called on the rendering's own
 /// thread, where that is allowed.
 pub(super) struct Outside {
-    repositories: Repositories,
-    freshness: Freshness,
+    places: Places,
+    request: Arc<Request>,
     runtime: tokio::runtime::Handle,
     reads: Mutex<Vec<Read>>,
 }
@@ -28,15 +32,22 @@ pub(super) enum Read {
         url: String,
         digest: Option<[u8; 32]>,
     },
+    /// A chart from a chart repository: what was asked for, and the archive that came.
+    Pulled {
+        repository: String,
+        name: String,
+        version: String,
+        digest: String,
+    },
     Chart,
     /// Fetching failed, so that the next try may give something else.
     Failed,
 }
 
 impl Outside {
-    pub(super) fn new(repositories: Repositories, freshness: Freshness) -> Self {
+    pub(super) fn new(places: Places, request: Arc<Request>) -> Self {
         let runtime = tokio::runtime::Handle::current();
-        Self { repositories, freshness, runtime, reads: Mutex::default() }
+        Self { places, request, runtime, reads: Mutex::default() }
     }
 
     /// What was fetched since the last call.
@@ -52,16 +63,30 @@ impl Outside {
     pub(super) fn still_holds(&self, reads: &[Read]) -> bool {
         reads.iter().all(|read| match read {
             Read::Repository { url, reference, revision } => {
-                let opened = self.runtime.block_on(self.repositories.open(url, reference, self.freshness));
+                let opened = self.runtime.block_on(self.places.repositories.open(
+                    url,
+                    reference,
+                    self.request.freshness,
+                ));
                 opened.is_ok_and(|snapshot| snapshot.revision == *revision)
             }
-            Read::File { .. } if self.freshness == Freshness::Recent => true,
+            Read::File { .. } if self.request.freshness == Freshness::Recent => true,
             Read::File { url, digest } => {
-                let found = self.runtime.block_on(self.repositories.file(url));
+                let found = self.runtime.block_on(self.places.repositories.file(url));
                 found.is_ok_and(|content| content.map(|content| Sha256::digest(content).into()) == *digest)
+            }
+            Read::Pulled { repository, name, version, digest } => {
+                self.pull(repository, name, version).is_ok_and(|pulled| pulled.digest == *digest)
             }
             Read::Chart => true,
             Read::Failed => false,
+        })
+    }
+
+    fn pull(&self, url: &str, name: &str, version: &str) -> Result<Pulled, String> {
+        self.runtime.block_on(async {
+            let repository = self.places.chart_repository(url, &self.request).await?;
+            self.places.chart(&repository, name, version, &self.request).await
         })
     }
 
@@ -74,7 +99,7 @@ impl Outside {
 impl Remote for Outside {
     fn repository(&self, repository: &Repository) -> Result<Arc<dyn Tree>, FetchError> {
         let Repository { url, reference, timeout, .. } = repository;
-        let open = self.repositories.open(url, reference, self.freshness);
+        let open = self.places.repositories.open(url, reference, self.request.freshness);
         let opened = self.runtime.block_on(async { tokio::time::timeout(*timeout, open).await });
         let snapshot = match opened {
             Ok(Ok(snapshot)) => snapshot,
@@ -89,29 +114,36 @@ impl Remote for Outside {
     }
 
     fn file(&self, url: &str) -> Result<Option<bytes::Bytes>, FetchError> {
-        let found = self.runtime.block_on(self.repositories.file(url));
+        let found = self.runtime.block_on(self.places.repositories.file(url));
         let content = found.map_err(|error| self.failed(error))?;
         let digest = content.as_ref().map(|content| Sha256::digest(content).into());
         self.note(Read::File { url: url.to_owned(), digest });
         Ok(content)
     }
 
-    /// From the local place that answers the chart repository: a directory or archive of the chart's name in it.
+    /// From the local place that answers the chart repository (a directory or archive of the chart's name in it), or
+    /// from the repository itself.
     fn chart(&self, chart: &ChartReference) -> Result<helm::Chart, FetchError> {
-        let ChartReference { repository, name, .. } = chart;
-        if self.repositories.mapping(repository).is_none() {
-            return Err(self.failed(format!(
-                "fetching charts from a repository is not supported yet; answer it from a local place \
-                 (--source {repository}=PATH)"
-            )));
+        let ChartReference { repository, name, version, devel } = chart;
+        let repositories = &self.places.repositories;
+        if repositories.mapping(repository).is_some() {
+            let open = repositories.open(repository, "HEAD", self.request.freshness);
+            let snapshot = self.runtime.block_on(open).map_err(|error| self.failed(error))?;
+            let loaded = helm::load(&snapshot.tree, name).map_err(|error| self.failed(error))?;
+            let (url, reference, revision) = (repository.clone(), "HEAD".to_owned(), snapshot.revision);
+            self.note(Read::Repository { url, reference, revision });
+            self.note(Read::Chart);
+            return Ok(loaded);
         }
-        let open = self.repositories.open(repository, "HEAD", self.freshness);
-        let snapshot = self.runtime.block_on(open).map_err(|error| self.failed(error))?;
-        let loaded = helm::load(&snapshot.tree, name).map_err(|error| self.failed(error))?;
-        self.note(Read::Repository {
-            url: repository.clone(),
-            reference: "HEAD".to_owned(),
-            revision: snapshot.revision,
+        // What `helm pull --devel` asks for.
+        let version = if *devel && version.is_empty() { ">0.0.0-0" } else { version };
+        let pulled = self.pull(repository, name, version).map_err(|error| self.failed(error))?;
+        let loaded = helm::load_archive(&pulled.archive).map_err(|error| self.failed(error))?;
+        self.note(Read::Pulled {
+            repository: repository.clone(),
+            name: name.clone(),
+            version: version.to_owned(),
+            digest: pulled.digest,
         });
         self.note(Read::Chart);
         Ok(loaded)

@@ -242,3 +242,19 @@ async fn a_local_place_answers_first() {
     map_data(&world, "local", "web", json!({"version": "1.0.0", "key": "default"})).await;
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kustomization_takes_a_chart_from_its_repository() {
+    let published = Published::new();
+    published.chart("settings", "1.0.0");
+    published.chart("settings", "1.1.0");
+    let server = FileServer::start(&published.served());
+    let kustomization = format!(
+        "namePrefix: team-\nhelmCharts:\n- {{name: settings, repo: {}, version: ^1.0.0, releaseName: own, valuesInline: {{key: inline}}}}\n",
+        server.url()
+    );
+    let (world, _repository) = World::with_files(&[("app/kustomization.yaml", &kustomization)]).await;
+    let _controller = world.start(Settings::default());
+    world.application("app", "app", automated()).await;
+    map_data(&world, "app", "team-settings", json!({"version": "1.1.0", "key": "inline"})).await;
+}

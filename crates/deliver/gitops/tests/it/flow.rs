@@ -155,9 +155,8 @@ async fn a_broken_application_holds_up_nobody_and_says_why() {
         status["conditions"][0]["message"].as_str().unwrap().to_owned()
     };
     let prefix = "Failed to load target state: failed to generate manifest for source 1 of 1: ";
-    let overlay = message("overlay").await;
-    assert!(overlay.starts_with(prefix) && overlay.contains("helmCharts"), "{overlay}");
-    assert!(overlay.ends_with("is not supported yet"), "{overlay}");
+    let overlay = format!("{prefix}no repo specified for pull, no chart found at ''");
+    assert_eq!(message("overlay").await, overlay, "as kustomize says it");
     assert_eq!(message("absent").await, format!("{prefix}absent: app path does not exist"));
     let broken = message("broken").await;
     assert!(broken.starts_with(&format!("{prefix}Failed to unmarshal \"one.yaml\": ")), "{broken}");
