@@ -116,6 +116,9 @@ fn workloads(platform: &Platform) {
         described.contains("Started container web") && described.contains("Ready                       True"),
         "{described}"
     );
+    let program = ["--", "/usr/local/bin/mainstay", "--version"];
+    let version = platform.kubectl(&[&["exec", "deployment/web", "--namespace=tour"], &program[..]].concat());
+    assert!(version.starts_with("mainstay "), "{version}");
     platform.kubectl(&["rollout", "restart", "deployment/web", "--namespace=tour"]);
     platform.kubectl(&rollout);
 }
