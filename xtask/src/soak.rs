@@ -130,7 +130,8 @@ fn recorded(root: &Path, name: &str, amount: &str, work: impl FnOnce() -> Result
 fn revision(root: &Path) -> Result<String> {
     let git = |arguments: &[&str]| process::output(Command::new("git").current_dir(root).args(arguments));
     let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
-    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    let changed =
+        git(&["status", "--porcelain", "--untracked-files=no", "--", ".", &format!(":!{RESULTS}")])?;
     let mark = if changed.trim().is_empty() { "" } else { " with changes" };
     Ok(format!("{}{mark}", commit.trim()))
 }
