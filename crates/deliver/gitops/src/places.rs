@@ -46,7 +46,7 @@ impl Places {
         let (chart, version, archive) = (source.chart().to_owned(), pulled.version, pulled.archive);
         let unpacked = tokio::task::spawn_blocking(move || unpack(&chart, &archive)).await;
         let tree = unpacked.map_err(|_| "the unpacking broke off".to_owned())??;
-        Ok(Snapshot { revision: version, tree: Arc::new(tree) })
+        Ok(Snapshot::new(version, Arc::new(tree)))
     }
 
     /// A chart repository with the credentials that are kept for it.

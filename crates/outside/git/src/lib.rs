@@ -9,6 +9,7 @@
 //! another host ends by a deadline, holds up nobody but those who asked for that repository, and its failure names
 //! the URL without its credentials. Keeps out what the files mean (charts, manifests) and writing back.
 
+mod changes;
 mod error;
 mod http;
 mod local;
@@ -29,6 +30,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use changes::Changes;
 pub use error::Error;
 pub use http::Credentials;
 pub use url::RepositoryUrl;
@@ -134,6 +136,15 @@ pub struct Snapshot {
     /// content>`, for a directory without Git 40 hex digits of its content.
     pub revision: String,
     pub tree: Arc<dyn tree::Tree>,
+    origin: Option<Arc<changes::Origin>>,
+}
+
+impl Snapshot {
+    /// Files that are no repository's.
+    #[must_use]
+    pub fn new(revision: impl Into<String>, tree: Arc<dyn tree::Tree>) -> Self {
+        Self { revision: revision.into(), tree, origin: None }
+    }
 }
 
 impl std::fmt::Debug for Snapshot {

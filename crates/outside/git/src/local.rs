@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tree::{Error as TreeError, TreePath};
 
+use crate::changes::Origin;
 use crate::nodes::{Node, Nodes, Resolved};
 use crate::repository::{CommitNodes, Handles};
 use crate::watcher::{self, Watcher};
@@ -123,12 +124,19 @@ impl Place {
             let Ok(Ok(path)) = entry.path().map(TreePath::parse) else { continue };
             reading.file(&mut overlay, path)?;
         }
-        let commit = head.map_or_else(|| "0".repeat(40), |commit| commit.id().to_string());
+        let commit = head.as_ref().map_or_else(|| "0".repeat(40), |commit| commit.id().to_string());
         let revision = match overlay.fingerprint() {
             None => commit,
             Some(fingerprint) => format!("{commit}-dirty.{}", &fingerprint[..12]),
         };
-        Ok(Snapshot { revision, tree: Arc::new(Resolved(overlay)) })
+        let base = head.as_ref().map(git2::Commit::tree_id);
+        Ok(self.saved(revision, base, overlay))
+    }
+
+    fn saved(&self, revision: String, base: Option<git2::Oid>, overlay: Overlay) -> Snapshot {
+        let tree = Arc::new(Resolved(overlay));
+        let origin = Origin { handles: Arc::clone(&self.handles), base, saved: Some(Arc::clone(&tree)) };
+        Snapshot { revision, tree, origin: Some(Arc::new(origin)) }
     }
 
     /// A directory without Git.
@@ -151,7 +159,7 @@ impl Place {
             }
         }
         let fingerprint = overlay.fingerprint().unwrap_or_else(|| "0".repeat(40));
-        Ok(Snapshot { revision: fingerprint[..40].to_owned(), tree: Arc::new(Resolved(overlay)) })
+        Ok(self.saved(fingerprint[..40].to_owned(), None, overlay))
     }
 
     fn unreadable(&self, error: &dyn std::error::Error) -> Error {
@@ -169,7 +177,12 @@ pub(crate) fn commit_snapshot(
     let tree = repository.find_commit(commit).map(|commit| commit.tree_id());
     let tree = tree.map_err(|_| Error::Revision { revision: commit.to_string() })?;
     let nodes = CommitNodes::new(Arc::clone(handles), tree, limit);
-    Ok(Snapshot { revision: commit.to_string(), tree: Arc::new(Resolved(nodes)) })
+    let origin = Origin { handles: Arc::clone(handles), base: Some(tree), saved: None };
+    Ok(Snapshot {
+        revision: commit.to_string(),
+        tree: Arc::new(Resolved(nodes)),
+        origin: Some(Arc::new(origin)),
+    })
 }
 
 /// Reads files into an overlay, up to the limit for all of them.
@@ -212,8 +225,8 @@ fn read_link(path: &Path) -> Option<String> {
     Some(std::fs::read_link(path).ok()?.to_str()?.to_owned())
 }
 
-#[derive(Debug)]
-enum Saved {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Saved {
     File(Bytes),
     Link(String),
     /// Size of the file and the limit, in bytes; refused when read.
@@ -224,7 +237,7 @@ enum Saved {
 }
 
 /// Changes laid over a commit, or over nothing.
-struct Overlay {
+pub(crate) struct Overlay {
     base: Option<CommitNodes>,
     /// `None`: deleted.
     changes: BTreeMap<TreePath, Option<Saved>>,
@@ -244,6 +257,16 @@ impl Overlay {
             child = parent;
         }
         self.changes.insert(path, change);
+    }
+
+    /// Every path that differs from the commit.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &TreePath> {
+        self.changes.keys()
+    }
+
+    /// How a path differs: `None` if it does not, `Some(None)` if it was deleted.
+    pub(crate) fn saved(&self, path: &TreePath) -> Option<&Option<Saved>> {
+        self.changes.get(path)
     }
 
     /// 64 hex digits of all changes; `None` if there is none.

@@ -84,6 +84,10 @@ impl<N: Nodes> Tree for Resolved<N> {
         }
     }
 
+    fn real_path(&self, path: &TreePath) -> Result<Option<TreePath>, Error> {
+        Ok(self.resolve(path)?.map(|(path, _)| path))
+    }
+
     fn list(&self, path: &TreePath) -> Result<Option<Vec<Entry>>, Error> {
         let directory = match self.resolve(path)? {
             Some((path, Node::Directory)) => path,

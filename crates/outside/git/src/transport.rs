@@ -44,6 +44,9 @@ pub(crate) fn prepare() {
 
 #[expect(unsafe_code, reason = "libgit2 keeps its transports and options in globals")]
 mod global {
+    /// Bytes of a directory's object: some 100,000 names.
+    const TREE_LIMIT: usize = 4 << 20;
+
     pub(super) fn set_up() {
         for scheme in ["https", "http"] {
             // SAFETY: `prepare` calls this once, before the first repository is opened, and nothing else in the
@@ -60,6 +63,13 @@ mod global {
         let set = unsafe { git2::opts::set_verify_owner_validation(false) };
         if let Err(error) = set {
             tracing::warn!(%error, "cannot allow repositories of other users");
+        }
+        // libgit2 keeps only small trees; a directory of thousands of names would be unpacked for every file below it.
+        //
+        // SAFETY: as above.
+        let set = unsafe { git2::opts::set_cache_object_limit(git2::ObjectType::Tree, TREE_LIMIT) };
+        if let Err(error) = set {
+            tracing::warn!(%error, "cannot keep large directories in memory");
         }
     }
 }

@@ -60,6 +60,15 @@ pub trait Tree: Send + Sync {
     /// # Errors
     /// As [`Error`] lists.
     fn list(&self, path: &TreePath) -> Result<Option<Vec<Entry>>, Error>;
+
+    /// Where a file or directory lies once symbolic links were followed; `None` if nothing is there. A tree without
+    /// links need not look.
+    ///
+    /// # Errors
+    /// As [`Error`] lists.
+    fn real_path(&self, path: &TreePath) -> Result<Option<TreePath>, Error> {
+        Ok(Some(path.clone()))
+    }
 }
 
 impl<T: Tree + ?Sized> Tree for std::sync::Arc<T> {
@@ -69,6 +78,10 @@ impl<T: Tree + ?Sized> Tree for std::sync::Arc<T> {
 
     fn list(&self, path: &TreePath) -> Result<Option<Vec<Entry>>, Error> {
         (**self).list(path)
+    }
+
+    fn real_path(&self, path: &TreePath) -> Result<Option<TreePath>, Error> {
+        (**self).real_path(path)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Remembers what a rendering read, so that it is done again only when one of those files changed.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ pub enum Read {
 pub struct Recorder<'a> {
     tree: &'a dyn Tree,
     reads: Mutex<BTreeMap<(TreePath, bool), Read>>,
+    follows_links: AtomicBool,
 }
 
 impl std::fmt::Debug for Recorder<'_> {
@@ -30,7 +32,13 @@ impl std::fmt::Debug for Recorder<'_> {
 impl<'a> Recorder<'a> {
     #[must_use]
     pub fn new(tree: &'a dyn Tree) -> Self {
-        Self { tree, reads: Mutex::default() }
+        Self { tree, reads: Mutex::default(), follows_links: AtomicBool::new(false) }
+    }
+
+    /// Whether anything was read through a symbolic link, so that its content lies at another path than the recorded one.
+    #[must_use]
+    pub fn follows_links(&self) -> bool {
+        self.follows_links.load(Ordering::Acquire)
     }
 
     /// What was read, by path.
@@ -41,6 +49,11 @@ impl<'a> Recorder<'a> {
     }
 
     fn note(&self, path: &TreePath, read: Read) {
+        // A link that cannot be followed fails the reading itself.
+        let elsewhere = |real: Option<TreePath>| real.is_some_and(|real| real != *path);
+        if self.tree.real_path(path).is_ok_and(elsewhere) {
+            self.follows_links.store(true, Ordering::Release);
+        }
         let key = (path.clone(), matches!(read, Read::Directory(_)));
         self.reads.lock().unwrap_or_else(PoisonError::into_inner).insert(key, read);
     }
@@ -87,6 +100,10 @@ impl Tree for Recorder<'_> {
         let entries = self.tree.list(path)?;
         self.note(path, Read::Directory(entries.as_deref().map(fingerprint_entries)));
         Ok(entries)
+    }
+
+    fn real_path(&self, path: &TreePath) -> Result<Option<TreePath>, Error> {
+        self.tree.real_path(path)
     }
 }
 

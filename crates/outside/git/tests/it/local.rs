@@ -187,3 +187,57 @@ fn a_revision_is_named_as_git_names_it() {
     assert!(matches!(git::revision(&sample.path(), "no-such"), Err(git::Error::Revision { .. })));
     assert!(matches!(git::revision(&sample.path().join("below"), "HEAD"), Err(git::Error::Read { .. })));
 }
+
+#[tokio::test]
+async fn what_changed_between_two_snapshots_is_told_without_reading_them() {
+    use tree::Read;
+    let sample = Sample::new();
+    for path in ["apps/a/x.yaml", "apps/b/x.yaml", "charts/c/values.yaml"] {
+        sample.write(path, "one");
+    }
+    sample.commit("first");
+    let (repositories, _cache) = mapped(&sample.path(), None);
+    let first = repositories.open(URL, "HEAD", Recent).await.unwrap();
+    sample.write("apps/a/x.yaml", "two");
+    sample.write("apps/new/y.yaml", "one");
+    std::fs::remove_dir_all(sample.path().join("charts/c")).unwrap();
+    let saved = repositories.open(URL, "HEAD", Recent).await.unwrap();
+    sample.commit("second");
+    let second = repositories.open(URL, "HEAD", Recent).await.unwrap();
+
+    let path = |text: &str| TreePath::parse(text).unwrap();
+    let (file, directory) = (Read::File(None), Read::Directory(None));
+    for (what, changes) in [
+        ("saved", saved.changes_since(&first).unwrap()),
+        ("committed", second.changes_since(&first).unwrap()),
+    ] {
+        for (text, read, touched) in [
+            ("apps/a/x.yaml", &file, true),
+            ("apps/a/x.yaml/below", &file, true),
+            ("apps/new/y.yaml", &file, true),
+            ("charts/c/values.yaml", &file, true),
+            ("apps/b/x.yaml", &file, false),
+            ("apps", &directory, true),
+            ("charts/c", &directory, true),
+            ("", &directory, true),
+            ("apps/b", &directory, false),
+        ] {
+            assert_eq!(changes.touches(&path(text), read), touched, "{what}: {text:?}");
+        }
+    }
+    let only_content = {
+        sample.write("apps/b/x.yaml", "three");
+        sample.commit("third");
+        let third = repositories.open(URL, "HEAD", Recent).await.unwrap();
+        third.changes_since(&second).unwrap()
+    };
+    assert!(only_content.touches(&path("apps/b/x.yaml"), &file));
+    assert!(!only_content.touches(&path("apps/b"), &directory), "no name came or went");
+    assert!(second.changes_since(&second).unwrap().is_empty());
+
+    let elsewhere = Sample::new();
+    elsewhere.write("apps/a/x.yaml", "one");
+    let (others, _cache) = mapped(&elsewhere.path(), None);
+    let other = others.open(URL, "HEAD", Recent).await.unwrap();
+    assert_eq!(other.changes_since(&first), None, "another repository");
+}
