@@ -1,8 +1,8 @@
 //! One Kubernetes client for everybody.
 //!
 //! Owns what every controller needs on top of [`kube::Client`]: dynamic objects ([`dynamic`]), discovery
-//! ([`discovery`]), list-and-watch ([`watch`]), the reconcile loop ([`controller`]), Events ([`events`]) and
-//! waiting for a state ([`wait`]).
+//! ([`discovery`]), list-and-watch ([`watch`]), the reconcile loop ([`controller`]), Events ([`events`]),
+//! waiting for a state ([`wait`]) and counting what was asked ([`requests`]).
 //!
 //! What must hold:
 //! - Nobody here knows whether the [`Client`] ends in this process or on another cluster.
@@ -24,6 +24,7 @@ pub mod dynamic;
 mod error;
 pub mod events;
 pub mod hash;
+pub mod requests;
 pub mod resource;
 #[cfg(test)]
 mod testing;

@@ -15,6 +15,7 @@ use crate::authz::Authorizer;
 use crate::catalog::{Catalog, Resource, Snapshot};
 use crate::error::ApiError;
 use crate::http::{Encoding, Query, RequestInfo, Shape};
+use crate::server::MetricsSource;
 use crate::tokens;
 use crate::user::User;
 
@@ -27,6 +28,7 @@ pub(crate) struct Core {
     pub(crate) token_key: Arc<tokens::Key>,
     pub(crate) authority_pem: String,
     pub(crate) node: RwLock<Option<Arc<dyn link::Node>>>,
+    pub(crate) metrics: RwLock<Option<MetricsSource>>,
     pub(crate) requests: Semaphore,
     pub(crate) watches: Arc<Semaphore>,
     pub(crate) shutdown: CancellationToken,

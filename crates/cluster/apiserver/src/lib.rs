@@ -43,7 +43,7 @@ mod write;
 
 pub use allocators::{RangeError, ServiceRange};
 pub use http::body::ApiBody;
-pub use server::{ApiServer, Config, Error};
+pub use server::{ApiServer, Config, Error, MetricsSource};
 pub use service::LocalService;
 pub use user::User;
 

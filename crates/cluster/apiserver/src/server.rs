@@ -76,6 +76,9 @@ impl Config {
     }
 }
 
+/// Gives the metrics of the process as text.
+pub type MetricsSource = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -121,6 +124,7 @@ impl ApiServer {
             token_key: config.token_key,
             authority_pem: config.authority_pem,
             node: RwLock::new(config.node),
+            metrics: RwLock::default(),
             requests: Semaphore::new(config.requests),
             watches: Arc::new(Semaphore::new(config.watches)),
             shutdown: CancellationToken::new(),
@@ -144,6 +148,11 @@ impl ApiServer {
     /// Connects the machine that runs Pods.
     pub fn set_node(&self, node: Arc<dyn link::Node>) {
         *self.core.node.write().unwrap_or_else(PoisonError::into_inner) = Some(node);
+    }
+
+    /// Connects what answers `GET /metrics`: its text, in the OpenMetrics format. Until then there is no such page.
+    pub fn set_metrics(&self, source: MetricsSource) {
+        *self.core.metrics.write().unwrap_or_else(PoisonError::into_inner) = Some(source);
     }
 
     /// Ends watches and background work and waits for the latter.

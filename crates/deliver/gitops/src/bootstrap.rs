@@ -15,7 +15,7 @@ use tree::TreePath;
 use crate::application::Source;
 use crate::apply::{self, Applying, NotApplied};
 use crate::generate::{self, Request};
-use crate::metrics::Metrics;
+use crate::metrics::Work;
 use crate::places::Places;
 
 /// What to bring up.
@@ -178,7 +178,7 @@ async fn render(
     let kube_version = crate::reconcile::kube_version(client).await?;
     let api_versions = Arc::new(resources.catalog().await?.api_versions());
     let renderers = tokio::sync::Semaphore::new(1);
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Work::default());
     let mut source = json!({
         "repoURL": url,
         "path": request.path,

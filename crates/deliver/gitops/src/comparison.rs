@@ -15,7 +15,7 @@ use sync::{Method, ResourceKey, TrackingId, plan};
 use crate::application::Application;
 use crate::error::Error;
 use crate::live::{Live, Sight, state_of};
-use crate::metrics::{Count, Metrics};
+use crate::metrics::{Count, Work};
 use crate::targets::{Target, Targets};
 
 /// Reads at the same time for one application.
@@ -58,7 +58,7 @@ pub(crate) struct Comparing<'a> {
     pub(crate) client: &'a Client,
     pub(crate) resources: &'a client::Resources,
     pub(crate) live: &'a Live,
-    pub(crate) metrics: &'a Metrics,
+    pub(crate) work: &'a Work,
     pub(crate) application: &'a Application,
 }
 
@@ -88,7 +88,7 @@ impl Comparisons {
         for (key, target) in all {
             match self.holds(context.live, &key, target) {
                 Some(resource) => {
-                    context.metrics.add(Count::ComparisonCacheHit);
+                    context.work.add(Count::ComparisonCacheHit);
                     held.push(resource);
                 }
                 None => moved.push((key, target)),
@@ -149,7 +149,7 @@ async fn compare(
     if target.is_none() && live.is_none() {
         return Ok(None);
     }
-    context.metrics.add(Count::Comparison);
+    context.work.add(Count::Comparison);
     let state = live.as_ref().map(state_of);
     let manifest = target.map(Target::manifest);
     let resource = Arc::new(judged(context.application, &key, target, manifest.as_ref(), live.as_ref()));

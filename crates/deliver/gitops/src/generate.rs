@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use charts::Built;
-use git::{Freshness, Snapshot};
+use git::{Changes, Freshness, Snapshot};
 use objects::Value;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tree::{Read, Recorder, Tree, TreePath};
 
 use crate::application::{Application, Source};
-use crate::metrics::{Count, Metrics};
+use crate::metrics::{Count, Work};
 use crate::places::Places;
 use environment::Environment;
 use outside::Outside;
@@ -117,8 +117,22 @@ pub(crate) struct Record {
     fetched: [u8; 32],
     /// By position of the source whose repository was read.
     reads: Vec<(usize, Vec<(TreePath, Read)>)>,
+    /// Whether something was read through a symbolic link: then the paths do not tell all.
+    follows_links: bool,
     /// What kustomizations took from elsewhere.
     outside: Vec<outside::Read>,
+}
+
+impl Record {
+    /// Whether changes of the repositories of some sources leave this rendering as it is. `changes` answers by the
+    /// position of a source.
+    pub(crate) fn untouched<'c>(&self, changes: impl Fn(usize) -> Option<&'c Changes>) -> bool {
+        let touched = |(index, reads): &(usize, Vec<(TreePath, Read)>)| {
+            changes(*index)
+                .is_some_and(|changes| reads.iter().any(|(path, read)| changes.touches(path, read)))
+        };
+        !self.follows_links && self.outside.is_empty() && !self.reads.iter().any(touched)
+    }
 }
 
 /// A finished generation.
@@ -159,7 +173,7 @@ pub(crate) struct Earlier {
 pub(crate) async fn generate(
     places: &Places,
     renderers: &Semaphore,
-    metrics: Arc<Metrics>,
+    work: Arc<Work>,
     request: Request,
     earlier: Option<Earlier>,
 ) -> Result<Generated, Failure> {
@@ -176,7 +190,7 @@ pub(crate) async fn generate(
             request: Arc::clone(&request),
             snapshots: Arc::clone(&snapshots),
             fetched: fetched.clone(),
-            metrics: Arc::clone(&metrics),
+            work: Arc::clone(&work),
             outside: Arc::clone(&outside),
             need: Cell::new(None),
         };
@@ -274,7 +288,7 @@ struct Rendering {
     request: Arc<Request>,
     snapshots: Arc<Vec<Snapshot>>,
     fetched: Fetched,
-    metrics: Arc<Metrics>,
+    work: Arc<Work>,
     outside: Arc<Outside>,
     need: Cell<Option<Need>>,
 }
@@ -292,7 +306,7 @@ impl Rendering {
         if let Some(Earlier { record, outcome }) = earlier
             && self.still_holds(&record, &revisions)
         {
-            self.metrics.add(Count::RenderCacheHit);
+            self.work.add(Count::RenderCacheHit);
             return match outcome {
                 Ok(types) => Ok(Generated { revisions, types, manifests: None, record }),
                 Err(message) => Err(Failure { message, record: Some(record) }),
@@ -300,7 +314,8 @@ impl Rendering {
         }
         let recorders: Vec<_> = self.snapshots.iter().map(|snapshot| Recorder::new(&snapshot.tree)).collect();
         let rendered = self.render(&recorders, &revisions);
-        self.metrics.add(Count::Render);
+        self.work.add(Count::Render);
+        let follows_links = recorders.iter().any(Recorder::follows_links);
         let reads: Vec<_> = recorders.into_iter().map(Recorder::into_reads).enumerate().collect();
         let outside = self.outside.take();
         // A kustomization may have charts among its resources.
@@ -313,7 +328,7 @@ impl Rendering {
             rendered.as_ref().map_or(true, |(types, _)| types.contains(&SourceType::Helm) || inner());
         let fingerprint = self.request.fingerprint(&revisions, charts);
         let fetched = self.fetched.fingerprint();
-        let record = Arc::new(Record { fingerprint, charts, fetched, reads, outside });
+        let record = Arc::new(Record { fingerprint, charts, fetched, reads, follows_links, outside });
         match rendered {
             Ok((types, manifests)) => Ok(Generated { revisions, types, manifests: Some(manifests), record }),
             Err(message) => Err(Failure { message, record: Some(record) }),

@@ -47,7 +47,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use bootstrap::{Bootstrap, BootstrapError, BootstrapRequest, bootstrap};
 pub use error::Error;
-pub use metrics::{Counts, Metrics};
+pub use metrics::{Counts, Exposition, Metrics};
 pub use render::{RenderError, RenderRequest, render};
 
 /// The service account that the controller acts as.

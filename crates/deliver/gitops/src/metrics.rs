@@ -1,20 +1,40 @@
-//! What work was done: the proof that it follows change.
+//! What work was done, in all and for each Application: the proof that it follows change.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use client::Key;
+use objects::Value;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
 
 /// Counters since the start of the controller.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    passes: AtomicU64,
-    renders: AtomicU64,
-    render_cache_hits: AtomicU64,
-    comparisons: AtomicU64,
-    comparison_cache_hits: AtomicU64,
-    applies: AtomicU64,
-    no_op_applies: AtomicU64,
-    prunes: AtomicU64,
-    status_writes: AtomicU64,
-    syncs: AtomicU64,
+    total: Arc<Counters>,
+    applications: Mutex<BTreeMap<Key, Arc<Work>>>,
+}
+
+/// The work done for one Application.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    own: Counters,
+    total: Arc<Counters>,
+    requests: Arc<AtomicU64>,
+    state: Mutex<State>,
+}
+
+/// What the status of an Application said last.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct State {
+    project: String,
+    sync: String,
+    health: String,
 }
 
 /// One reading of [`Metrics`].
@@ -55,37 +75,197 @@ pub(crate) enum Count {
     Sync,
 }
 
-impl Metrics {
+impl Count {
+    const ALL: [Count; 10] = [
+        Count::Pass,
+        Count::Render,
+        Count::RenderCacheHit,
+        Count::Comparison,
+        Count::ComparisonCacheHit,
+        Count::Apply,
+        Count::NoOpApply,
+        Count::Prune,
+        Count::StatusWrite,
+        Count::Sync,
+    ];
+
+    /// The value of the label `work`.
+    fn name(self) -> &'static str {
+        match self {
+            Count::Pass => "pass",
+            Count::Render => "render",
+            Count::RenderCacheHit => "render_cache_hit",
+            Count::Comparison => "comparison",
+            Count::ComparisonCacheHit => "comparison_cache_hit",
+            Count::Apply => "apply",
+            Count::NoOpApply => "no_op_apply",
+            Count::Prune => "prune",
+            Count::StatusWrite => "status_write",
+            Count::Sync => "sync",
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counters([AtomicU64; Count::ALL.len()]);
+
+impl Counters {
+    fn add(&self, count: Count) {
+        self.0[count as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self, count: Count) -> u64 {
+        self.0[count as usize].load(Ordering::Relaxed)
+    }
+}
+
+impl Work {
     pub(crate) fn add(&self, count: Count) {
-        let counter = match count {
-            Count::Pass => &self.passes,
-            Count::Render => &self.renders,
-            Count::RenderCacheHit => &self.render_cache_hits,
-            Count::Comparison => &self.comparisons,
-            Count::ComparisonCacheHit => &self.comparison_cache_hits,
-            Count::Apply => &self.applies,
-            Count::NoOpApply => &self.no_op_applies,
-            Count::Prune => &self.prunes,
-            Count::StatusWrite => &self.status_writes,
-            Count::Sync => &self.syncs,
+        self.own.add(count);
+        self.total.add(count);
+    }
+
+    /// Where requests to the API are counted.
+    pub(crate) fn requests(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.requests)
+    }
+
+    /// Remembers what an Application's status says.
+    pub(crate) fn says(&self, object: &Value, status: &Value) {
+        let text = |value: &Value| value.as_str().unwrap_or("Unknown").to_owned();
+        let now = State {
+            project: text(&object["spec"]["project"]),
+            sync: text(&status["sync"]["status"]),
+            health: text(&status["health"]["status"]),
         };
-        counter.fetch_add(1, Ordering::Relaxed);
+        *lock(&self.state) = now;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Metrics {
+    /// The counters of one Application.
+    pub(crate) fn of(&self, application: &Key) -> Arc<Work> {
+        let mut applications = lock(&self.applications);
+        if let Some(work) = applications.get(application) {
+            return Arc::clone(work);
+        }
+        let work = Arc::new(Work { total: Arc::clone(&self.total), ..Work::default() });
+        applications.insert(application.clone(), Arc::clone(&work));
+        work
+    }
+
+    /// Drops what is counted for an Application that is gone; the totals stay.
+    pub(crate) fn forget(&self, application: &Key) {
+        lock(&self.applications).remove(application);
     }
 
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let read = |count: Count| self.total.get(count);
         Counts {
-            passes: read(&self.passes),
-            renders: read(&self.renders),
-            render_cache_hits: read(&self.render_cache_hits),
-            comparisons: read(&self.comparisons),
-            comparison_cache_hits: read(&self.comparison_cache_hits),
-            applies: read(&self.applies),
-            no_op_applies: read(&self.no_op_applies),
-            prunes: read(&self.prunes),
-            status_writes: read(&self.status_writes),
-            syncs: read(&self.syncs),
+            passes: read(Count::Pass),
+            renders: read(Count::Render),
+            render_cache_hits: read(Count::RenderCacheHit),
+            comparisons: read(Count::Comparison),
+            comparison_cache_hits: read(Count::ComparisonCacheHit),
+            applies: read(Count::Apply),
+            no_op_applies: read(Count::NoOpApply),
+            prunes: read(Count::Prune),
+            status_writes: read(Count::StatusWrite),
+            syncs: read(Count::Sync),
         }
+    }
+}
+
+/// The metrics under names that a Prometheus server collects; a clone of the [`Arc`] keeps counting.
+#[derive(Debug)]
+pub struct Exposition(pub Arc<Metrics>);
+
+impl Collector for Exposition {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let applications: Vec<(Key, Arc<Work>)> =
+            lock(&self.0.applications).iter().map(|(key, work)| (key.clone(), Arc::clone(work))).collect();
+        let mut family = encoder.encode_descriptor(
+            "mainstay_gitops_work",
+            "Work done by the Application controller",
+            None,
+            MetricType::Counter,
+        )?;
+        for count in Count::ALL {
+            let labels = [("work", count.name())];
+            ConstCounter::new(self.0.total.get(count)).encode(family.encode_family(&labels)?)?;
+        }
+        let mut family = encoder.encode_descriptor(
+            "mainstay_application_work",
+            "Work done for one Application",
+            None,
+            MetricType::Counter,
+        )?;
+        for (key, work) in &applications {
+            let namespace = key.namespace.as_deref().unwrap_or_default();
+            let of = |work| [("name", key.name.as_str()), ("namespace", namespace), ("work", work)];
+            for count in Count::ALL {
+                // Most applications never do most kinds of work: what is zero is left out.
+                let done = work.own.get(count);
+                if done > 0 {
+                    ConstCounter::new(done).encode(family.encode_family(&of(count.name()))?)?;
+                }
+            }
+            let requests = work.requests.load(Ordering::Relaxed);
+            ConstCounter::new(requests).encode(family.encode_family(&of("api_request"))?)?;
+        }
+        info(&mut encoder, &applications)
+    }
+}
+
+/// As Argo CD names it, with those of its labels that dashboards select by.
+fn info(encoder: &mut DescriptorEncoder<'_>, applications: &[(Key, Arc<Work>)]) -> Result<(), fmt::Error> {
+    let help = "Information about an Application";
+    let mut family = encoder.encode_descriptor("argocd_app_info", help, None, MetricType::Gauge)?;
+    for (key, work) in applications {
+        let state = lock(&work.state).clone();
+        let labels = [
+            ("name", key.name.as_str()),
+            ("namespace", key.namespace.as_deref().unwrap_or_default()),
+            ("project", &state.project),
+            ("sync_status", &state.sync),
+            ("health_status", &state.health),
+        ];
+        ConstGauge::new(1_i64).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus_client::registry::Registry;
+    use serde_json::json;
+
+    #[test]
+    fn counts_appear_in_all_and_by_application() {
+        let metrics = Arc::new(Metrics::default());
+        let key = Key::namespaced("argocd", "web");
+        let work = metrics.of(&key);
+        work.add(Count::Render);
+        work.says(&json!({"spec": {"project": "default"}}), &json!({"sync": {"status": "Synced"}}));
+        metrics.of(&Key::namespaced("argocd", "other")).add(Count::Render);
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Exposition(Arc::clone(&metrics))));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            r#"mainstay_gitops_work_total{work="render"} 2"#,
+            r#"mainstay_application_work_total{name="web",namespace="argocd",work="render"} 1"#,
+            r#"argocd_app_info{name="web",namespace="argocd",project="default",sync_status="Synced",health_status="Unknown"} 1"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
+        }
+        metrics.forget(&key);
+        assert_eq!(metrics.counts().renders, 2);
     }
 }

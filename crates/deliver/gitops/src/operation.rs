@@ -25,7 +25,7 @@ use crate::apply::{Absent, Missing};
 use crate::comparison::{Resource, read};
 use crate::error::Error;
 use crate::live::Live;
-use crate::metrics::Metrics;
+use crate::metrics::Work;
 use crate::targets::Targets;
 use crate::{HealthGates, Settings};
 use results::Results;
@@ -36,7 +36,7 @@ pub(crate) struct Syncing<'a> {
     pub(crate) client: &'a Client,
     pub(crate) resources: &'a client::Resources,
     pub(crate) live: &'a Live,
-    pub(crate) metrics: &'a Metrics,
+    pub(crate) work: &'a Work,
     pub(crate) settings: &'a Settings,
     pub(crate) ignore: &'a IgnoreRules,
 }

@@ -1,6 +1,7 @@
 //! One look at one Application: read everything, decide, act a little, write what is new.
 
 mod decide;
+mod follow;
 mod memory;
 mod seed;
 mod shared;
@@ -21,7 +22,7 @@ use crate::apply::Absent;
 use crate::comparison::{Comparing, Resource};
 use crate::deletion;
 use crate::error::Error;
-use crate::metrics::Count;
+use crate::metrics::{Count, Work};
 use crate::operation::{OperationPhase, Progress, Syncing};
 use crate::status::{self, Compared, Condition, Findings};
 use crate::targets::Targets;
@@ -30,7 +31,12 @@ pub(crate) use shared::{Shared, kube_version};
 
 /// A pass: never waits for a host, a hook or health.
 pub(crate) async fn pass(shared: Arc<Shared>, key: Key) -> Result<Action, Error> {
-    shared.metrics.add(Count::Pass);
+    let work = shared.metrics.of(&key);
+    work.add(Count::Pass);
+    client::requests::counted(work.requests(), counted(shared, key, work)).await
+}
+
+async fn counted(shared: Arc<Shared>, key: Key, work: Arc<Work>) -> Result<Action, Error> {
     let api = Api::new(&shared.client, &resource::APPLICATIONS);
     let Some(object) = api.find(&key).await? else {
         shared.forget(&key);
@@ -50,6 +56,7 @@ pub(crate) async fn pass(shared: Arc<Shared>, key: Key) -> Result<Action, Error>
             key: &key,
             object: &object,
             memory: &mut memory,
+            work: &work,
             now: now(),
             ended: None,
         };
@@ -71,6 +78,7 @@ struct Pass<'a> {
     key: &'a Key,
     object: &'a Value,
     memory: &'a mut Memory,
+    work: &'a Arc<Work>,
     now: Timestamp,
     /// The operation that ended in this pass: how, why, and its revisions.
     ended: Option<(OperationPhase, String, String)>,
@@ -188,7 +196,7 @@ impl Pass<'_> {
             client: &self.shared.client,
             resources: &self.shared.resources,
             live: &self.shared.live,
-            metrics: &self.shared.metrics,
+            work: self.work,
             settings: &self.shared.settings,
             ignore: &application.ignore,
         }
@@ -255,7 +263,7 @@ impl Pass<'_> {
             client: &self.shared.client,
             resources: &self.shared.resources,
             live: &self.shared.live,
-            metrics: &self.shared.metrics,
+            work: self.work,
             application,
         };
         self.memory.comparisons.update(&context, targets).await
@@ -302,6 +310,7 @@ impl Pass<'_> {
         let operation_done =
             asked.is_object() && self.memory.taken(asked) && ended && self.memory.operation.is_none();
         let new = status::build(old, application, findings, &self.shared.settings.namespace, self.now);
+        self.work.says(self.object, &new);
         if !status::differs(old, &new) && new["reconciledAt"] == old["reconciledAt"] && !operation_done {
             return Ok(());
         }
@@ -309,7 +318,7 @@ impl Pass<'_> {
         if operation_done {
             change["operation"] = Value::Null;
         }
-        self.shared.metrics.add(Count::StatusWrite);
+        self.work.add(Count::StatusWrite);
         match self
             .api
             .patch(self.key, &Patch::Merge(change), &PatchOptions::manager(sync::FIELD_MANAGER))

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::application::Application;
 use crate::generate::{self, Request};
-use crate::metrics::Metrics;
+use crate::metrics::Work;
 use crate::places::Places;
 
 /// What to render, and with what.
@@ -44,7 +44,7 @@ pub async fn render(request: RenderRequest) -> Result<Vec<Value>, RenderError> {
     request.freshness = Freshness::Recent;
     let renderers = Semaphore::new(1);
     let places = Places { repositories, charts, secrets: None };
-    let generated = generate::generate(&places, &renderers, Arc::new(Metrics::default()), request, None);
+    let generated = generate::generate(&places, &renderers, Arc::new(Work::default()), request, None);
     let generated = generated.await.map_err(|failure| RenderError(failure.message))?;
     Ok(generated.manifests.unwrap_or_default())
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use apiserver::pki::{Pki, cluster_names};
-use apiserver::{ApiServer, ServiceRange, User};
+use apiserver::{ApiServer, MetricsSource, ServiceRange, User};
 use client::{Api, Client, ResourceType};
 use futures::future::try_join_all;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -102,6 +102,11 @@ impl Cluster {
     /// Connects what answers for logs.
     pub(crate) fn set_node(&self, node: Arc<dyn link::Node>) {
         self.server.set_node(node);
+    }
+
+    /// Connects what answers for metrics.
+    pub(crate) fn set_metrics(&self, source: MetricsSource) {
+        self.server.set_metrics(source);
     }
 
     fn client(&self, user: User) -> Client {

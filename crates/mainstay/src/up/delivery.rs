@@ -1,11 +1,16 @@
 //! From Git to the API: the repositories, the Application controller, and the first Applications.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
+use apiserver::MetricsSource;
 use charts::Charts;
 use client::dynamic::ListOptions;
 use client::{Api, Client, resource};
 use git::{Mapping, Repositories};
-use gitops::{BootstrapRequest, GitOps, HealthGates};
+use gitops::{BootstrapRequest, Exposition, GitOps, HealthGates};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 
 use crate::data_dir::DataDir;
 use crate::settings::{Repository, Settings};
@@ -43,8 +48,21 @@ pub(crate) async fn start(
         controller.health_gates = HealthGates::Ignore;
     }
     let config = gitops::Config { client, repositories, charts, settings: controller };
-    tasks.run("gitops", GitOps::new(config).run(tasks.token()));
+    let controller = GitOps::new(config);
+    cluster.set_metrics(metrics(&controller));
+    tasks.run("gitops", controller.run(tasks.token()));
     Ok(())
+}
+
+/// Everything that is counted in this process, as the API server's `/metrics` gives it.
+fn metrics(controller: &GitOps) -> MetricsSource {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Exposition(controller.metrics())));
+    Arc::new(move || {
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("text can always be written to a string");
+        text
+    })
 }
 
 /// Creates the first Applications. A remote repository that cannot be read now does not keep down what was deployed from

@@ -118,6 +118,7 @@ impl Sent<'_> {
         let request = request
             .body(body)
             .map_err(|error| Error::Request { action: self.action.to_owned(), problem: error.to_string() })?;
+        crate::requests::sent();
         let response = self.client.send(request).await.map_err(|source| transport(self.action, source))?;
         if response.status().is_success() {
             return Ok(response);

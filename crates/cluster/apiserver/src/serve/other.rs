@@ -1,5 +1,7 @@
 //! Paths that are no resources: discovery, health, version, documents, keys.
 
+use std::sync::PoisonError;
+
 use http::{HeaderMap, Method, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -12,6 +14,9 @@ use crate::http::negotiate;
 use crate::http::{ApiBody, Query, Shape};
 use crate::user::User;
 use crate::{discovery, openapi};
+
+/// The format of metrics, as its specification names it.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What anybody may see, whoever they are: that the server is there, and which Kubernetes it speaks.
 const OPEN: &[&str] = &["/healthz", "/livez", "/readyz", "/version"];
@@ -46,6 +51,7 @@ pub(super) fn answer(
     let segments: Vec<&str> = trimmed.split('/').filter(|segment| !segment.is_empty()).collect();
     match segments.as_slice() {
         ["healthz" | "livez" | "readyz", check @ ..] => Ok(health(segments[0], check, query)),
+        ["metrics"] => metrics(core),
         ["openapi", rest @ ..] => openapi::answer(core, rest, headers),
         _ => {
             let (encoding, shape) = negotiate::accept(headers, &[Shape::Aggregated])?;
@@ -107,6 +113,13 @@ fn roots(core: &Core) -> Value {
         paths.push(path.to_owned());
     }
     json!({"paths": paths})
+}
+
+fn metrics(core: &Core) -> Result<Response<ApiBody>, ApiError> {
+    // A clone, so that whoever replaces the source never waits for a slow one.
+    let source = core.metrics.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let source = source.ok_or_else(ApiError::no_such_page)?;
+    Ok(respond(StatusCode::OK, OPENMETRICS, full(source().into())))
 }
 
 fn health(name: &str, check: &[&str], query: &Query) -> Response<ApiBody> {

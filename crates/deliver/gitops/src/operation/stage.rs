@@ -178,7 +178,7 @@ impl Operation {
         for (task, outcome) in pruned {
             match outcome {
                 Ok(_) => {
-                    context.metrics.add(Count::Prune);
+                    context.work.add(Count::Prune);
                     self.results.set(&task.key, task.phase, None, "Pruned", "pruned");
                 }
                 Err(error) => {
@@ -289,7 +289,7 @@ impl Operation {
         };
         match outcome {
             Ok(applied) => {
-                context.metrics.add(if applied.changed { Count::Apply } else { Count::NoOpApply });
+                context.work.add(if applied.changed { Count::Apply } else { Count::NoOpApply });
                 context.live.observed(key, Some(&applied.live));
                 self.results.set(key, task.phase, hook, "Synced", &applied.message);
                 Ok(())

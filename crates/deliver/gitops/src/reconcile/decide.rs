@@ -73,7 +73,7 @@ impl Pass<'_> {
                 Outcome { acted: true, wait, ..Outcome::default() }
             }
             Progress::Ended => {
-                self.shared.metrics.add(Count::Sync);
+                self.work.add(Count::Sync);
                 if operation.is_whole() {
                     self.memory.synced = Some(operation.targets().hash);
                 }

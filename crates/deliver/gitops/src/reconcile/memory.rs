@@ -1,6 +1,6 @@
 //! What is remembered of an Application between two passes, and the task that renders it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Shared;
+use super::follow::News;
 use crate::application::{Application, Source};
 use crate::comparison::Comparisons;
 use crate::generate::{self, Earlier, Failure, Generated, Request, SourceType};
@@ -111,6 +112,33 @@ impl Memory {
             || self.failure.is_some()
     }
 
+    /// The positions of the sources in a repository that the last rendering was made of, what each tracks, and the
+    /// revision that was then.
+    pub(super) fn tracked<'m>(&'m self, url: &'m str) -> impl Iterator<Item = (usize, &'m str, &'m str)> {
+        let sources = self.rendered.as_ref().and_then(|rendered| rendered.spec[0].as_array());
+        let sources = sources.into_iter().flatten().enumerate();
+        let text = |source: &'m Value, field: &str| source[field].as_str().unwrap_or_default();
+        sources.filter(move |(_, source)| text(source, "repoURL") == url).map(move |(index, source)| {
+            let rendered = self.revisions.get(index).map_or("", String::as_str);
+            (index, text(source, "targetRevision"), rendered)
+        })
+    }
+
+    /// Whether the news of a repository change nothing that the last rendering was made of. One that failed, or is
+    /// under way, is better looked at.
+    pub(super) fn untouched(&self, url: &str, news: &News) -> bool {
+        let Some(Earlier { record, .. }) = &self.earlier else { return false };
+        if self.rendering.is_some() || self.failure.is_some() {
+            return false;
+        }
+        let mut changes = BTreeMap::new();
+        for (index, tracked, rendered) in self.tracked(url) {
+            let Some(moved) = news.of(tracked, rendered) else { return false };
+            changes.insert(index, moved);
+        }
+        record.untouched(|source| changes.get(&source).copied())
+    }
+
     pub(super) fn taken(&self, request: &Value) -> bool {
         self.taken.as_ref() == Some(request)
     }
@@ -194,10 +222,9 @@ impl Memory {
         let awaited = Arc::new(AtomicBool::new(true));
         let earlier = self.earlier.clone();
         let (shared, key, seen) = (Arc::clone(shared), key.clone(), Arc::clone(&awaited));
+        let work = shared.metrics.of(&key);
         let task = tokio::spawn(async move {
-            let metrics = Arc::clone(&shared.metrics);
-            let outcome =
-                generate::generate(&shared.places, &shared.renderers, metrics, request, earlier).await;
+            let outcome = generate::generate(&shared.places, &shared.renderers, work, request, earlier).await;
             if !seen.load(Ordering::Acquire) {
                 // The pass that finds the task ended takes the outcome; it cannot come before the task returns, so
                 // the wake-up goes through the queue.

@@ -29,21 +29,21 @@ pub(crate) struct Shared {
     pub(crate) renderers: Arc<Semaphore>,
     pub(crate) triggers: mpsc::Sender<Key>,
     /// A pass takes its Application's memory out, so that none waits for another; `None` while it runs.
-    memories: Mutex<BTreeMap<Key, Option<Memory>>>,
+    pub(super) memories: Mutex<BTreeMap<Key, Option<Memory>>>,
     /// Which Applications use a repository, by URL, and which URLs are watched.
-    users: Mutex<BTreeMap<String, BTreeSet<Key>>>,
-    watched: Mutex<JoinSet<()>>,
+    pub(super) users: Mutex<BTreeMap<String, BTreeSet<Key>>>,
+    pub(super) watched: Mutex<JoinSet<()>>,
     kube_version: tokio::sync::OnceCell<String>,
     seed: tokio::sync::OnceCell<[u8; 32]>,
     /// The served types as charts see them; the same value as long as they are the same.
     api_versions: Mutex<Option<ApiVersions>>,
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
 }
 
 /// The list, and the catalog it was made of.
 type ApiVersions = (Arc<Catalog>, Arc<Vec<String>>);
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -128,44 +128,6 @@ impl Shared {
         versions
     }
 
-    /// Wakes these Applications when one of their repositories changes; the state of each repository's counter.
-    pub(super) fn follow_repositories(self: &Arc<Self>, key: &Key, urls: &BTreeSet<String>) -> Vec<u64> {
-        let mut counters = Vec::new();
-        for url in urls {
-            let Ok(mut changes) = self.places.repositories.watch(url) else {
-                counters.push(0);
-                continue;
-            };
-            counters.push(*changes.borrow_and_update());
-            let new = {
-                let mut users = lock(&self.users);
-                let new = !users.contains_key(url);
-                users.entry(url.clone()).or_default().insert(key.clone());
-                new
-            };
-            if new && !self.stop.is_cancelled() {
-                let (shared, url) = (Arc::clone(self), url.clone());
-                lock(&self.watched).spawn(async move { shared.wake_users(&url, changes).await });
-            }
-        }
-        counters
-    }
-
-    async fn wake_users(&self, url: &str, mut changes: tokio::sync::watch::Receiver<u64>) {
-        loop {
-            tokio::select! {
-                () = self.stop.cancelled() => return,
-                changed = changes.changed() => if changed.is_err() { return },
-            }
-            let users: Vec<Key> = lock(&self.users).get(url).into_iter().flatten().cloned().collect();
-            for key in users {
-                if self.triggers.send(key).await.is_err() {
-                    return;
-                }
-            }
-        }
-    }
-
     /// What is remembered of an Application; it is a pass's own until [`Shared::keep_memory`].
     pub(super) fn take_memory(&self, key: &Key) -> Memory {
         lock(&self.memories).insert(key.clone(), None).flatten().unwrap_or_default()
@@ -176,6 +138,7 @@ impl Shared {
     }
 
     pub(super) fn forget(&self, key: &Key) {
+        self.metrics.forget(key);
         let memory = lock(&self.memories).remove(key);
         if let Some(Some(memory)) = memory {
             self.live.interest(key, &memory.interests, &BTreeSet::new());
