@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::{process, tools};
 
 /// The benchmarks by name, with the crate that holds each.
-const BENCHMARKS: [(&str, &str); 2] = [("render", "helm"), ("up", "mainstay")];
+const BENCHMARKS: [(&str, &str); 3] = [("gitops", "mainstay"), ("render", "helm"), ("up", "mainstay")];
 
 /// Runs a benchmark by its name.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {

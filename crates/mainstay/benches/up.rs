@@ -8,11 +8,10 @@
 mod checkmate;
 #[path = "../tests/it/images.rs"]
 mod images;
+mod measure;
 #[path = "../tests/it/platform.rs"]
 mod platform;
 
-use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use platform::Platform;
@@ -91,18 +90,17 @@ fn checkmate_ready() {
         &format!("{:.1} s", ready.saturating_sub(PROBE_DELAY).as_secs_f64()),
         "15 s",
     );
-    let processes = processes(&platform.data_dir());
-    let pss: u64 = processes.iter().map(|process| pss(*process)).sum();
+    let processes = measure::processes(&platform.data_dir());
+    let pss: u64 = processes.iter().map(|process| measure::pss(*process)).sum();
     row(
         &format!("memory then: PSS of the process and its {} monitors", processes.len() - 1),
         &format!("{} MB", pss / 1024),
         "150 MB",
     );
-    let before: u64 = processes.iter().map(|process| ticks(*process)).sum();
+    let before: u64 = processes.iter().map(|process| measure::ticks(*process)).sum();
     #[expect(clippy::disallowed_methods, reason = "CPU time is measured over a span")]
     std::thread::sleep(IDLE);
-    let after: u64 = processes.iter().map(|process| ticks(*process)).sum();
-    // Ticks are hundredths of a second on every Linux this runs on.
+    let after: u64 = processes.iter().map(|process| measure::ticks(*process)).sum();
     let share = 100.0 * (after - before) as f64 / 100.0 / IDLE.as_secs_f64();
     row("idle CPU, of one core", &format!("{share:.2} %"), "1 %");
 }
@@ -111,50 +109,4 @@ fn ready(pod: &Value) -> bool {
     pod["status"]["conditions"]
         .as_array()
         .is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
-}
-
-/// Mainstay's own processes: the main one, which names the data directory in its command line, and its monitors. What
-/// runs in containers is below the monitors, but was started by another command.
-fn processes(data_dir: &Path) -> Vec<u32> {
-    let directory = data_dir.to_string_lossy().into_owned();
-    let all: Vec<u32> = fs::read_dir("/proc")
-        .expect("the processes")
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect();
-    let line = |process: u32| fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
-    let names = |process: u32, text: &str| String::from_utf8_lossy(&line(process)).contains(text);
-    let main =
-        all.iter().copied().find(|process| names(*process, "mainstay\0up\0") && names(*process, &directory));
-    let main = main.expect("the main process");
-    let mut found: Vec<u32> = all
-        .into_iter()
-        .filter(|process| names(*process, "\0__monitor\0") && descends(*process, main))
-        .collect();
-    found.push(main);
-    found
-}
-
-/// Whether a process is another one or below it.
-fn descends(process: u32, from: u32) -> bool {
-    let parent = |process: u32| {
-        let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
-    };
-    std::iter::successors(Some(process), |process| parent(*process)).any(|process| process == from)
-}
-
-/// Kilobytes.
-fn pss(process: u32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap_or_default();
-    text.lines()
-        .find_map(|line| line.strip_prefix("Pss:")?.trim().trim_end_matches(" kB").parse().ok())
-        .unwrap_or(0)
-}
-
-/// User and system time in clock ticks.
-fn ticks(process: u32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    let Some((_, rest)) = stat.rsplit_once(") ") else { return 0 };
-    rest.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
 }
