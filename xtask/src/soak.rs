@@ -25,13 +25,21 @@ struct Soak {
     usual: u64,
 }
 
-const SOAKS: [Soak; 2] = [
+const SOAKS: [Soak; 3] = [
     Soak {
         name: "kills",
         unit: "kills",
         package: "mainstay",
         test: "crash::kills_at_any_moment_lose_nothing",
         variable: "MAINSTAY_SOAK_KILLS",
+        usual: 1_000,
+    },
+    Soak {
+        name: "store",
+        unit: "kills",
+        package: "store",
+        test: "kill::acknowledged_writes_survive_a_kill",
+        variable: "MAINSTAY_SOAK_STORE_KILLS",
         usual: 1_000,
     },
     Soak {

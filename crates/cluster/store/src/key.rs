@@ -54,16 +54,6 @@ impl Key {
     pub(crate) fn shared_resource(&self) -> Arc<str> {
         self.resource.clone()
     }
-
-    /// The key in the database. Neither part contains a zero byte: names are checked before they get here, and a
-    /// path with one would only be read back as another resource, never overwrite another key.
-    pub(crate) fn on_disk(&self) -> String {
-        format!("{}\0{}", self.resource, self.path)
-    }
-
-    pub(crate) fn parse_disk(entry: &str) -> Option<(&str, &str)> {
-        entry.split_once('\0')
-    }
 }
 
 impl fmt::Display for Key {

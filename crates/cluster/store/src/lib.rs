@@ -1,7 +1,7 @@
 //! Versioned objects, watches, durability: what etcd is to a Kubernetes API server.
 //!
 //! Owns the one revision counter, the objects as immutable bytes, the window of recent events that watches read,
-//! and the file they are kept in. What must hold:
+//! and the directory they are kept in. What must hold:
 //!
 //! - a write is on disk (synced) before it is acknowledged or seen by any reader;
 //! - revisions grow by one with every write, over all resources;
@@ -16,25 +16,36 @@
 
 #![forbid(unsafe_code)]
 
-mod disk;
+mod backup;
+mod contents;
+mod directory;
 mod draft;
+mod frame;
 mod key;
+mod log;
 mod memory;
+mod migrate;
+mod recovery;
 mod watch;
 mod writer;
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
 
+pub use backup::{Backup, backup, restore};
+pub use directory::{Directory, File};
 pub use draft::{Draft, Object};
 pub use key::{Key, Scope};
 pub use memory::{Event, EventKind, ListOptions, Page};
-pub use redb::StorageBackend;
 pub use watch::Watch;
 
+use contents::Contents;
+use directory::{Folder, Refused};
+use log::Log;
 use memory::State;
 use writer::{Operation, Request};
 
@@ -44,8 +55,9 @@ pub type Revision = u64;
 /// Bounds of what the store keeps besides the current objects.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Bytes that the database caches of its file.
-    pub cache_bytes: usize,
+    /// Bytes of writes after which a snapshot is taken, so that opening need not read them all; more if the last
+    /// snapshot is more than twice as large.
+    pub log_bytes: u64,
     /// Events kept per resource for watches and for lists that continue at an old revision.
     pub window_events: usize,
     /// Bytes of superseded objects kept per resource in those events (current objects are shared and cost nothing).
@@ -56,7 +68,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Config {
-        Config { cache_bytes: 16 << 20, window_events: 8192, window_bytes: 4 << 20, group: 256 }
+        Config { log_bytes: 64 << 20, window_events: 8192, window_bytes: 4 << 20, group: 256 }
     }
 }
 
@@ -79,23 +91,32 @@ pub enum Error {
     Future { requested: Revision, current: Revision },
     #[error("the store is closed")]
     Closed,
-    /// The file could not be read or written. After a failed write the store refuses every further write until
-    /// it is opened anew: what the failed commit left on disk is only known then.
+    /// The disk could not be read or written. After a failed sync the store refuses every further write until it is
+    /// opened anew: what reached the disk is only known then. A full disk refuses single writes.
     #[error("{attempt}")]
     Disk {
         attempt: &'static str,
         #[source]
-        source: Arc<redb::Error>,
+        source: Arc<io::Error>,
     },
     /// An earlier write failed; see [`Error::Disk`].
     #[error("the store stopped writing after an earlier failure")]
     Stopped,
-    #[error("the store file is in use by another process")]
+    #[error("the store is in use by another process")]
     InUse,
-    #[error("the store file has format {found}, this version reads up to {supported}")]
+    #[error("the store has format {found}, this version reads up to {supported}")]
     Format { found: u64, supported: u64 },
-    #[error("the store file holds an unreadable entry {entry:?}")]
-    Corrupt { entry: String },
+    /// What is there does not match its checksum, and it is not the end of the last log, where that is usual.
+    #[error("the store's file {file} is damaged or missing at byte {offset}: restore a backup")]
+    Corrupt { file: String, offset: u64 },
+    #[error("there is no store in {}", path.display())]
+    Empty { path: PathBuf },
+    #[error("{} already holds a store", path.display())]
+    Occupied { path: PathBuf },
+}
+
+fn failed(attempt: &'static str, source: io::Error) -> Error {
+    Error::Disk { attempt, source: Arc::new(source) }
 }
 
 impl Error {
@@ -115,7 +136,7 @@ pub enum Expected {
     Any,
 }
 
-/// The store. Cloning gives another handle to the same store; the file is released when the last one is dropped.
+/// The store. Cloning gives another handle to the same store; the directory is released when the last one is dropped.
 #[derive(Debug, Clone)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -130,7 +151,7 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // The writer ends when its channel closes; joining it makes the file free for whoever opens it next.
+        // The writer ends when its channel closes; joining it makes the directory free for whoever opens it next.
         self.requests = None;
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer
@@ -146,40 +167,46 @@ impl Drop for Inner {
 const QUEUE: usize = 1024;
 
 impl Store {
-    /// Opens the store in the file at `path`, creating it (mode 0600) if it is not there. Blocks while it reads all
-    /// objects into memory.
+    /// Opens the store in a directory, creating it (mode 0700) if it is not there. Blocks while it reads all objects into
+    /// memory.
     ///
     /// # Errors
     /// [`Error::InUse`], [`Error::Format`], [`Error::Corrupt`] and [`Error::Disk`].
     pub fn open(path: &Path, config: &Config) -> Result<Store, Error> {
-        Self::start(disk::open_file(path, config)?, config)
+        let folder = Folder::lock(path).map_err(|refused| match refused {
+            Refused::InUse => Error::InUse,
+            Refused::Failed(source) => failed("open the store's directory", source),
+        })?;
+        migrate::take_over(path, &folder)?;
+        Self::open_in(Arc::new(folder), config)
     }
 
-    /// Opens the store on a backend of the caller's: memory, or one that injects faults.
+    /// Opens the store in a directory of the caller's: one that injects faults.
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub fn open_backend(backend: impl StorageBackend, config: &Config) -> Result<Store, Error> {
-        Self::start(disk::open_backend(backend, config)?, config)
+    pub fn open_in(directory: Arc<dyn Directory>, config: &Config) -> Result<Store, Error> {
+        let found = recovery::load(&*directory)?;
+        let log = Log::resume(directory, &found, config.log_bytes)?;
+        Self::start(found.contents, Some(log), config)
     }
 
     /// A store that is gone when it is dropped, for tests and dry runs.
     ///
     /// # Errors
-    /// As [`Store::open`].
+    /// [`Error::Disk`] if its thread cannot be started.
     pub fn in_memory(config: &Config) -> Result<Store, Error> {
-        Self::open_backend(redb::backends::InMemoryBackend::new(), config)
+        Self::start(Contents::default(), None, config)
     }
 
-    fn start(disk: disk::Disk, config: &Config) -> Result<Store, Error> {
-        let (revision, objects) = disk.load()?;
-        let state = Arc::new(RwLock::new(State::new(revision, objects, config)));
+    fn start(contents: Contents, log: Option<Log>, config: &Config) -> Result<Store, Error> {
+        let state = Arc::new(RwLock::new(State::new(contents, config)));
         let (requests, receiver) = mpsc::channel(QUEUE);
-        let writer = writer::Writer::new(disk, state.clone(), receiver, config.group);
+        let writer = writer::Writer::new(log, state.clone(), receiver, config.group);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run())
-            .map_err(|source| disk::failed("start the store's writer", redb::Error::Io(source)))?;
+            .map_err(|source| failed("start the store's writer", source))?;
         let inner = Inner { state, requests: Some(requests), writer: Mutex::new(Some(thread)) };
         Ok(Store { inner: Arc::new(inner) })
     }

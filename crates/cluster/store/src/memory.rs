@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::contents::Contents;
 use crate::{Config, Error, Key, Object, Revision, Scope};
 
 /// What happened to an object.
@@ -73,19 +74,43 @@ pub(crate) struct Resource {
 }
 
 impl State {
-    pub(crate) fn new(revision: Revision, objects: Vec<(Key, Object)>, config: &Config) -> State {
-        let mut state = State {
+    pub(crate) fn new(contents: Contents, config: &Config) -> State {
+        let Contents { revision, resources } = contents;
+        let resource = |objects| Resource {
+            objects,
+            window: VecDeque::new(),
+            floor: revision,
+            superseded: 0,
+            changed: watch::Sender::new(revision),
+        };
+        State {
             revision,
-            resources: BTreeMap::new(),
+            resources: resources.into_iter().map(|(name, objects)| (name, resource(objects))).collect(),
             opened_at: revision,
             window_events: config.window_events,
             window_bytes: config.window_bytes,
             revisions: watch::Sender::new(revision),
-        };
-        for (key, object) in objects {
-            state.resource(&key.shared_resource()).objects.insert(key.shared_path(), object);
         }
-        state
+    }
+
+    /// Up to `limit` objects in the order of their keys.
+    pub(crate) fn objects_after(&self, after: Option<&Key>, limit: usize) -> Vec<(Key, Object)> {
+        let (resource, path) = match after {
+            Some(key) => (Bound::Included(key.resource()), Bound::Excluded(key.path())),
+            None => (Bound::Unbounded, Bound::Unbounded),
+        };
+        let mut found = Vec::with_capacity(limit);
+        for (name, resource) in self.resources.range::<str, _>((resource, Bound::Unbounded)) {
+            let path =
+                if after.is_some_and(|after| *after.resource() == **name) { path } else { Bound::Unbounded };
+            for (path, object) in resource.objects.range::<str, _>((path, Bound::Unbounded)) {
+                if found.len() == limit {
+                    return found;
+                }
+                found.push((Key::from_parts(name.clone(), path.clone()), object.clone()));
+            }
+        }
+        found
     }
 
     fn resource(&mut self, name: &Arc<str>) -> &mut Resource {

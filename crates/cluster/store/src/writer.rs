@@ -5,7 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::disk::{Change, Disk};
+use crate::frame::Change;
+use crate::log::{Log, Unwritten};
 use crate::memory::State;
 use crate::{Draft, Error, Event, EventKind, Expected, Key, Object, Revision};
 
@@ -36,7 +37,8 @@ pub(crate) struct Request {
 const GROUP_BYTES: usize = 8 << 20;
 
 pub(crate) struct Writer {
-    disk: Disk,
+    /// `None` for a store in memory.
+    log: Option<Log>,
     state: Arc<RwLock<State>>,
     requests: mpsc::Receiver<Request>,
     group: usize,
@@ -54,12 +56,12 @@ struct Group {
 
 impl Writer {
     pub(crate) fn new(
-        disk: Disk,
+        log: Option<Log>,
         state: Arc<RwLock<State>>,
         requests: mpsc::Receiver<Request>,
         group: usize,
     ) -> Writer {
-        Writer { disk, state, requests, group, stopped: false }
+        Writer { log, state, requests, group, stopped: false }
     }
 
     /// Serves until every handle to the store is gone.
@@ -85,25 +87,34 @@ impl Writer {
         }
         let group = self.decide(requests);
         let Some(last) = group.events.last() else { return };
-        let changes = group.events.iter().map(|event| match event.kind {
-            EventKind::Deleted => Change::Remove(&event.key),
-            EventKind::Created | EventKind::Updated => Change::Put(&event.key, &event.object),
-        });
-        match self.disk.commit(changes, last.object.revision) {
+        let written = match &mut self.log {
+            Some(log) => log.append(group.events.iter().map(change), last.object.revision),
+            None => Ok(()),
+        };
+        let error = match written {
             Ok(()) => {
                 self.publish(group.events);
                 for (reply, object) in group.answers {
                     answer(reply, Ok(object));
                 }
+                if let Some(log) = &mut self.log {
+                    log.look_after(&self.state);
+                }
+                return;
             }
-            Err(error) => {
-                // Whether the commit reached the disk is unknown, so nothing may build on it in this life.
+            Err(Unwritten::Refused(error)) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the store could not write");
+                error
+            }
+            Err(Unwritten::Broken(error)) => {
+                // Whether the group reached the disk is unknown, so nothing may build on it in this life.
                 self.stopped = true;
                 tracing::error!(error = &error as &dyn std::error::Error, "the store stops writing");
-                for (reply, _) in group.answers {
-                    answer(reply, Err(error.clone()));
-                }
+                error
             }
+        };
+        for (reply, _) in group.answers {
+            answer(reply, Err(error.clone()));
         }
     }
 
@@ -134,6 +145,13 @@ impl Writer {
             state.apply(event);
         }
         state.wake(resources.iter());
+    }
+}
+
+fn change(event: &Event) -> Change<'_> {
+    match event.kind {
+        EventKind::Deleted => Change::Remove(&event.key, event.object.revision),
+        EventKind::Created | EventKind::Updated => Change::Put(&event.key, &event.object),
     }
 }
 

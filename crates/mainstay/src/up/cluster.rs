@@ -64,9 +64,8 @@ impl Cluster {
     pub(crate) async fn start(data: &DataDir, listen: Listen, tasks: &mut Tasks) -> Result<Self> {
         let pki = Pki::open(&data.pki()).context("open the cluster's certificate authority")?;
         let directory = data.store();
-        fs::create_dir_all(&directory).with_context(|| format!("create {}", directory.display()))?;
-        let file = directory.join("objects.redb");
-        let store = tokio::task::spawn_blocking(move || Store::open(&file, &store::Config::default()))
+        let path = directory.clone();
+        let store = tokio::task::spawn_blocking(move || Store::open(&path, &store::Config::default()))
             .await
             .context("open the store")?
             .with_context(|| format!("open the store in {}", directory.display()))?;

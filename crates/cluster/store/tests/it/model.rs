@@ -53,9 +53,13 @@ impl Model {
 async fn run(steps: Vec<Step>) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store");
-    let mut store = Store::open(&path, &Config::default()).unwrap();
+    // So few bytes that snapshots are taken all the time.
+    let config = Config { log_bytes: 400, ..Config::default() };
+    let mut store = Store::open(&path, &config).unwrap();
+    let mut follower = store.watch(Scope::new("things", None), 0).unwrap();
     let mut model = Model::default();
     model.states.insert(0, BTreeMap::new());
+    let mut followed = 0;
     for step in steps {
         match step {
             Step::Create(name, value) => {
@@ -97,12 +101,18 @@ async fn run(steps: Vec<Step>) {
             }
             Step::Reopen => {
                 drop(store);
-                store = Store::open(&path, &Config::default()).unwrap();
+                store = Store::open(&path, &config).unwrap();
+                follower = store.watch(Scope::new("things", None), model.revision).unwrap();
                 model.opened_at = model.revision;
                 model.history.clear();
             }
         }
         compare(&store, &model);
+        // A watch that goes on sees each write once, when it happens.
+        let told: Vec<Revision> =
+            follower.poll(usize::MAX).unwrap().iter().map(|event| event.object.revision).collect();
+        assert!(told.iter().copied().eq(followed + 1..=model.revision), "{told:?} after {followed}");
+        followed = model.revision;
     }
 }
 
