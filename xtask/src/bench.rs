@@ -5,10 +5,12 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
+use crate::kube::Reference;
 use crate::{process, tools};
 
 /// The benchmarks by name, with the crate that holds each.
-const BENCHMARKS: [(&str, &str); 3] = [("gitops", "mainstay"), ("render", "helm"), ("up", "mainstay")];
+const BENCHMARKS: [(&str, &str); 4] =
+    [("api", "apiserver"), ("gitops", "mainstay"), ("render", "helm"), ("up", "mainstay")];
 
 /// Runs a benchmark by its name.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
@@ -17,8 +19,10 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
     let Some((name, package)) = BENCHMARKS.into_iter().find(|(name, _)| name == wanted) else {
         bail!("no benchmark {wanted:?}; there are: {names}");
     };
-    if name == "render" {
-        return render(root);
+    match name {
+        "render" => return render(root),
+        "api" => return api(root, &arguments[1..]),
+        _ => {}
     }
     tools::ensure(root)?;
     process::run(Command::new("cargo").current_dir(root).args([
@@ -28,6 +32,21 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
         "--bench",
         name,
     ]))
+}
+
+/// Ours beside the real kube-apiserver with etcd, both idle while the other is asked.
+fn api(root: &Path, arguments: &[String]) -> Result<()> {
+    let reference = Reference::start(root)?;
+    let mut command = Command::new("cargo");
+    command.current_dir(root).envs(reference.environment()).args([
+        "bench",
+        "--package",
+        "apiserver",
+        "--bench",
+        "api",
+        "--",
+    ]);
+    process::run(command.args(arguments))
 }
 
 /// Both sides get the same core: they take turns, so neither disturbs the other.

@@ -24,13 +24,13 @@ cargo xtask COMMAND
 
   test [FILTER…]   install what the tests need, then run every test of the workspace
                    (arguments go to `cargo test`: a crate is `-p NAME`)
-  bench NAME       measure: `render`, `up`
+  bench NAME       measure: `render`, `up`, `api` (beside the real kube-apiserver; `--quick`)
   parity helm      compare with recorded renderings of Helm; with Helm itself (needs Go): `--live`, on other
                    charts: `--live --charts DIR…`
   parity kustomize [--record] [FILTER]
                    build our cases with real kustomize (needs Go) and with ours, print a table
-  soak NAME        long runs, recorded in benchmarks/soak.md: `kills [N]`, `watches [N]`, `fuzz [TARGET]
-                   [--seconds S]`; generated cases beside the real tool: `helm` and `kustomize`
+  soak NAME        long runs, recorded in benchmarks/soak.md: `kills [N]`, `store [N]`, `watches [N]`,
+                   `fuzz [TARGET] [--seconds S]`; generated cases beside the real tool: `helm` and `kustomize`
                    `[--cases N] [--seed N]`
   conformance api  run one suite against the real kube-apiserver and ours (`--record`: write its answers down)
   kube [build]     build the real kube-apiserver and etcd into target/tools and run them
