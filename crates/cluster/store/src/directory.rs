@@ -77,7 +77,16 @@ pub trait File: fmt::Debug + Send {
 pub(crate) struct Folder {
     path: PathBuf,
     /// Held for as long as the store is open; `None` for a reader beside it.
-    _lock: Option<fs::File>,
+    lock: Option<fs::File>,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that is just being started has it too, until it runs its program.
+        if let Some(Err(error)) = self.lock.as_ref().map(fs::File::unlock) {
+            tracing::warn!(error = %error, "could not unlock the store's directory");
+        }
+    }
 }
 
 /// Why a directory could not be had.
@@ -96,7 +105,7 @@ impl Folder {
         };
         let lock = lock().map_err(Refused::Failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Folder { path: path.to_owned(), _lock: Some(lock) }),
+            Ok(()) => Ok(Folder { path: path.to_owned(), lock: Some(lock) }),
             Err(fs::TryLockError::WouldBlock) => Err(Refused::InUse),
             Err(fs::TryLockError::Error(source)) => Err(Refused::Failed(source)),
         }
@@ -104,7 +113,7 @@ impl Folder {
 
     /// The directory for reading only, whoever has it open.
     pub(crate) fn beside(path: &Path) -> Folder {
-        Folder { path: path.to_owned(), _lock: None }
+        Folder { path: path.to_owned(), lock: None }
     }
 }
 

@@ -144,8 +144,14 @@ pub(crate) enum Content<'a> {
 }
 
 impl Frame {
-    /// The frame at `offset`; `None` if there is none that is whole.
-    pub(crate) fn read(file: &dyn File, offset: u64, length: u64) -> io::Result<Option<Frame>> {
+    /// The frame at `offset`; `None` if there is none that is whole. The `buffer` is taken for its payload: one that is used
+    /// again spares filling fresh memory with zeros first.
+    pub(crate) fn read(
+        file: &dyn File,
+        offset: u64,
+        length: u64,
+        buffer: Vec<u8>,
+    ) -> io::Result<Option<Frame>> {
         let mut head = [0; HEAD];
         if offset + HEAD as u64 > length || file.read(offset, &mut head)? < HEAD {
             return Ok(None);
@@ -154,13 +160,19 @@ impl Frame {
         if offset + (HEAD + head.length) as u64 > length {
             return Ok(None);
         }
-        let mut payload = vec![0; head.length];
+        let mut payload = buffer;
+        payload.resize(head.length, 0);
         if file.read(offset + HEAD as u64, &mut payload)? < head.length
             || crc32fast::hash(&payload) != head.sum
         {
             return Ok(None);
         }
         Ok(Some(Frame { revision: head.revision, payload }))
+    }
+
+    /// Its memory, for another frame.
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
+        self.payload
     }
 
     /// Bytes of it in the file.

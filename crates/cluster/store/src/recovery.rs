@@ -113,10 +113,12 @@ fn each_frame(
     let read = |source| failed("read the store's files", source);
     std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel::<(u64, Frame)>(AHEAD);
+        let (give_back, used) = mpsc::channel::<Vec<u8>>();
         let reader = std::thread::Builder::new().name("store-reader".to_owned());
         let reader = reader.spawn_scoped(scope, move || -> io::Result<(Box<dyn File>, u64, u64)> {
             let (length, mut offset) = (file.length()?, 0);
-            while let Some(frame) = Frame::read(&*file, offset, length)? {
+            while let Some(frame) = Frame::read(&*file, offset, length, used.try_recv().unwrap_or_default())?
+            {
                 let at = offset;
                 offset += frame.size();
                 if sender.send((at, frame)).is_err() {
@@ -128,6 +130,8 @@ fn each_frame(
         let reader = reader.map_err(read)?;
         for (offset, frame) in receiver {
             take(offset, &frame)?;
+            // It fails when the reader has ended, which needs no more buffers.
+            drop(give_back.send(frame.into_buffer()));
         }
         match reader.join() {
             Ok(result) => result.map_err(read),
@@ -265,7 +269,7 @@ fn follows(file: &dyn File, from: u64, length: u64, revision: Revision) -> io::R
         for at in 0..=starts {
             let head = buffer[..read].get(at..at + HEAD).and_then(Head::parse);
             if head.is_some_and(|head| head.revision > revision)
-                && Frame::read(file, offset + at as u64, length)?
+                && Frame::read(file, offset + at as u64, length, Vec::new())?
                     .is_some_and(|frame| frame.content().is_some())
                 && offset + at as u64 > from
             {
