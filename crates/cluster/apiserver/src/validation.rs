@@ -6,6 +6,7 @@ mod metadata;
 mod names;
 mod pod;
 mod required;
+pub(crate) mod rules;
 mod workload;
 
 use objects::meta;
@@ -29,7 +30,20 @@ pub(crate) fn check(call: &Call, old: Option<&Value>, object: &Value) -> Result<
     if let Origin::Custom(custom) = &resource.origin
         && let Some(schema) = &custom.schema
     {
-        problems.extend(schema.validate(object));
+        let found = schema.validate(object);
+        let blocked = found.iter().any(|problem| {
+            use objects::schema::ErrorKind::{Required, TooLong, TooMany, TypeInvalid};
+            matches!(problem.kind, Required | TooLong | TooMany | TypeInvalid)
+        });
+        problems.extend(found);
+        if let Some(rules) = custom.rules(resource) {
+            if blocked {
+                let detail = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+                problems.push(FieldError::invalid("<nil>", Value::Null, detail));
+            } else {
+                rules.check(old, object, &mut problems);
+            }
+        }
     }
     if problems.is_empty() {
         return Ok(());

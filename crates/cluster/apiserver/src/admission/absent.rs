@@ -28,23 +28,4 @@ fn definition(call: &Call, object: &Value) {
     if object["spec"]["conversion"]["strategy"] == "Webhook" {
         call.warn("spec.conversion: webhooks are not called yet, versions are converted by changing apiVersion only");
     }
-    let versions = object["spec"]["versions"].as_array().into_iter().flatten();
-    if versions.into_iter().any(|version| has_rules(&version["schema"]["openAPIV3Schema"])) {
-        call.warn("x-kubernetes-validations are stored but not evaluated yet");
-    }
-}
-
-/// Whether a schema has CEL rules anywhere. Depth is bounded by that of the JSON it came from.
-fn has_rules(schema: &Value) -> bool {
-    match schema {
-        Value::Object(fields) => {
-            fields
-                .get("x-kubernetes-validations")
-                .and_then(Value::as_array)
-                .is_some_and(|rules| !rules.is_empty())
-                || fields.values().any(has_rules)
-        }
-        Value::Array(items) => items.iter().any(has_rules),
-        _ => false,
-    }
 }

@@ -1,7 +1,7 @@
 //! Custom resources as resources: what a CustomResourceDefinition says, one entry for each served version.
 
 use std::cmp::Reverse;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use objects::schema::Schema;
 use objects::typing::Model;
@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{Origin, Resource, Subresource};
 use crate::object::type_prefix;
+use crate::validation::rules::Rules;
 
 const VERBS: &[&str] = &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
 const SUBRESOURCE_VERBS: &[&str] = &["get", "patch", "update"];
@@ -26,6 +27,19 @@ pub(crate) struct Custom {
     pub(crate) selectable: Vec<String>,
     /// The schema as it was written, for OpenAPI.
     pub(crate) open_api: Option<Value>,
+    /// The schema's CEL rules, compiled when the first object meets them.
+    pub(crate) rules: Arc<OnceLock<Option<Rules>>>,
+}
+
+impl Custom {
+    /// The rules that an object must satisfy beside the schema.
+    pub(crate) fn rules(&self, resource: &Resource) -> Option<&Rules> {
+        let compile = || {
+            let schema = self.open_api.as_ref()?;
+            Rules::compile(schema, &resource.group, &resource.api_version, &resource.kind)
+        };
+        self.rules.get_or_init(compile).as_ref()
+    }
 }
 
 /// A column of the resource's table.
@@ -142,6 +156,7 @@ impl Definition {
                     .map(|field| text(field, "jsonPath"))
                     .collect(),
                 open_api: version["schema"].get("openAPIV3Schema").cloned(),
+                rules: Arc::default(),
             },
             group,
             version: name,

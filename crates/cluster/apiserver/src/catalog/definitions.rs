@@ -66,6 +66,7 @@ fn parse(line: &'static str) -> Vec<Definition> {
             terminating: false,
             selectable: Vec::new(),
             open_api: None,
+            rules: std::sync::Arc::default(),
         },
     };
     versions.split(',').map(definition).collect()

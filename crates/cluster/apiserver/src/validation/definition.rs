@@ -5,7 +5,7 @@ use objects::schema::{FieldError, Schema};
 use serde_json::Value;
 
 use super::names::{self, Form};
-use super::{Problems, pod};
+use super::{Problems, pod, rules};
 
 pub(super) fn check(old: Option<&Value>, object: &Value, problems: &mut Problems) {
     let spec = &object["spec"];
@@ -63,6 +63,14 @@ fn versions(object: &Value, problems: &mut Problems) {
         } else if let Err(error) = Schema::from_crd(object, name) {
             let path = format!("{path}.schema.openAPIV3Schema");
             problems.push(FieldError::invalid(&path, Value::Null, error.to_string()));
+        } else {
+            // Upstream keeps the schema that all versions share in one place, and names it from there.
+            let schema = &version["schema"]["openAPIV3Schema"];
+            let shared = versions.iter().all(|other| other["schema"]["openAPIV3Schema"] == *schema);
+            let path = if shared { "spec.validation".to_owned() } else { format!("{path}.schema") };
+            if !shared || index == 0 {
+                rules::problems(schema, &format!("{path}.openAPIV3Schema"), problems);
+            }
         }
     }
 }
