@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Render(Box<Render>),
     /// Work with the images of a data directory.
     Image(Image),
+    /// Save the objects of the embedded cluster to a file, and take them from one.
+    Cluster(Cluster),
     /// The HTTP service that the examples deploy, configured by its environment.
     #[command(hide = true)]
     DemoService,
@@ -97,6 +99,28 @@ pub(crate) struct Up {
 
 #[derive(Debug, Args)]
 pub(crate) struct Down {
+    #[command(flatten)]
+    pub(crate) data: DataDir,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cluster {
+    #[command(subcommand)]
+    pub(crate) command: ClusterCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Write all objects, Secrets among them, to a file with mode 0600, as of one moment; the cluster may be running.
+    Backup(ClusterFile),
+    /// Check a backup and put its objects into a data directory that has none yet.
+    Restore(ClusterFile),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClusterFile {
+    /// The backup.
+    pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) data: DataDir,
 }

@@ -6,6 +6,7 @@
 
 mod allocator;
 mod cli;
+mod cluster;
 mod data_dir;
 mod down;
 mod environment;
@@ -24,7 +25,7 @@ use clap::Parser as _;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Cli, Command, ImageCommand};
+use crate::cli::{Cli, ClusterCommand, Command, ImageCommand};
 use crate::data_dir::DataDir;
 use crate::environment::Environment;
 
@@ -77,6 +78,14 @@ fn run(cli: Cli, environment: &Environment) -> Result<ExitCode> {
                 ImageCommand::Pack(pack) => image::pack(&create(&pack.data, environment)?, &pack).await,
                 ImageCommand::List(data) => image::list(&create(&data, environment)?).await,
                 ImageCommand::Push(push) => image::push(&create(&push.data, environment)?, &push).await,
+            },
+            Command::Cluster(cluster) => match cluster.command {
+                ClusterCommand::Backup(asked) => {
+                    cluster::backup(&DataDir::open(&environment.data_dir(&asked.data)?)?, &asked.file)
+                }
+                ClusterCommand::Restore(asked) => {
+                    cluster::restore(&asked.file, &create(&asked.data, environment)?)
+                }
             },
             Command::DemoService => unreachable!("answered above"),
         }?;
