@@ -1,6 +1,7 @@
 //! The binary as a person runs it: real containers, real `kubectl`, real HTTP.
 #![expect(clippy::print_stderr, reason = "a failed test shows what the program said")]
 
+mod backup;
 mod checkmate;
 mod crash;
 mod demo;
