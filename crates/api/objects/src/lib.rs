@@ -2,7 +2,7 @@
 //! merged, defaulted and checked.
 //!
 //! Owns group-version-kinds, the table of built-in kinds and of their fields ([`kinds`], [`typing`]), metadata
-//! accessors, selectors, quantities, the four patch formats, server-side apply with field ownership, upstream's
+//! accessors, selectors, quantities, cron schedules, the four patch formats, server-side apply with field ownership, upstream's
 //! defaults, and the structural schemas of custom resources. What must hold: everything here is a pure function
 //! of its arguments (the time is one of them), objects stay `serde_json` values so that unknown fields of custom
 //! resources survive, and input is never trusted (depth and size of what recursion walks are bounded by the
@@ -20,6 +20,7 @@ pub mod meta;
 
 pub mod patch;
 pub mod quantity;
+pub mod schedule;
 pub mod schema;
 pub mod selector;
 pub mod typing;

@@ -1,7 +1,6 @@
 //! CronJobs: Jobs at the times of a schedule.
 
 mod plan;
-mod schedule;
 
 use client::controller::{Action, Controller};
 use client::dynamic::{DeleteOptions, ListOptions};
@@ -10,11 +9,11 @@ use client::resource::{CRON_JOBS, JOBS};
 use client::{Api, Client, Error, Key, chain};
 use jiff::Timestamp;
 use objects::meta;
+use objects::schedule::Schedule;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use plan::Due;
-use schedule::Schedule;
 
 pub(crate) const ACCOUNT: &str = "cronjob-controller";
 

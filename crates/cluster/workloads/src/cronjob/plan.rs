@@ -4,9 +4,8 @@ use client::Key;
 use client::conditions;
 use jiff::{SignedDuration, Timestamp};
 use objects::meta::{self, OwnerReference};
+use objects::schedule::Schedule;
 use serde_json::{Value, json};
-
-use super::schedule::Schedule;
 
 const SCHEDULED_AT: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
 

@@ -9,10 +9,12 @@ use std::time::Duration;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
-use serde_json::Value;
 
+use crate::Value;
+
+/// What is wrong with a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ScheduleError {
+pub enum ScheduleError {
     #[error("expected exactly 5 fields, found {0}")]
     Fields(usize),
     #[error("{field}: cannot read {text:?}")]
@@ -25,7 +27,7 @@ pub(crate) enum ScheduleError {
 
 /// A schedule in a time zone.
 #[derive(Debug, Clone)]
-pub(crate) struct Schedule {
+pub struct Schedule {
     times: Times,
     zone: TimeZone,
 }
@@ -57,12 +59,19 @@ const HORIZON_DAYS: i64 = 5 * 366;
 
 impl Schedule {
     /// The schedule of a CronJob, in its `timeZone` (UTC without one).
-    pub(crate) fn of(cron_job: &Value) -> Result<Schedule, ScheduleError> {
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn of(cron_job: &Value) -> Result<Schedule, ScheduleError> {
         let text = cron_job["spec"]["schedule"].as_str().unwrap_or("");
         Schedule::parse(text, cron_job["spec"]["timeZone"].as_str())
     }
 
-    pub(crate) fn parse(text: &str, zone: Option<&str>) -> Result<Schedule, ScheduleError> {
+    /// An expression in a time zone (UTC without one); `TZ=` before the expression counts where none is given.
+    ///
+    /// # Errors
+    /// If a field, a descriptor or the zone cannot be read.
+    pub fn parse(text: &str, zone: Option<&str>) -> Result<Schedule, ScheduleError> {
         let mut text = text.trim();
         let mut zone = zone.map(str::to_owned);
         for prefix in ["CRON_TZ=", "TZ="] {
@@ -82,7 +91,8 @@ impl Schedule {
     }
 
     /// The first time after `after`; `None` if there is none in five years.
-    pub(crate) fn next(&self, after: Timestamp) -> Option<Timestamp> {
+    #[must_use]
+    pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
         match &self.times {
             Times::Every(step) => {
                 let whole = Timestamp::from_second(after.as_second()).ok()?;
@@ -93,7 +103,8 @@ impl Schedule {
     }
 
     /// The last time after `since` and not after `now`.
-    pub(crate) fn latest(&self, since: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    #[must_use]
+    pub fn latest(&self, since: Timestamp, now: Timestamp) -> Option<Timestamp> {
         if let Times::Every(step) = &self.times {
             let step = i64::try_from(step.as_secs()).ok()?.max(1);
             let steps = (now.as_second() - since.as_second()) / step;
