@@ -1,4 +1,6 @@
-//! Globs as Argo CD uses them: no separator, so that `*` matches dots and slashes too.
+//! Globs as Argo CD uses them: mostly without a separator, so that `*` matches dots and slashes too.
+
+use std::collections::BTreeSet;
 
 /// Alternatives that one pattern may expand to; more are refused by matching nothing.
 const MOST_ALTERNATIVES: usize = 256;
@@ -22,6 +24,67 @@ pub fn matches(pattern: &str, text: &str) -> bool {
         }
     }
     false
+}
+
+/// As [`matches`], but `*` and `?` stop at `/`; `**` does not.
+#[must_use]
+pub fn matches_path(pattern: &str, text: &str) -> bool {
+    let text: Vec<char> = text.chars().collect();
+    let mut pending = vec![pattern.to_owned()];
+    let mut seen = 0;
+    while let Some(pattern) = pending.pop() {
+        seen += 1;
+        if seen > MOST_ALTERNATIVES {
+            return false;
+        }
+        match alternatives(&pattern) {
+            Some(expanded) => pending.extend(expanded),
+            None if path(&pattern.chars().collect::<Vec<_>>(), &text) => return true,
+            None => {}
+        }
+    }
+    false
+}
+
+/// All places in the pattern that the text read so far may have led to are followed at once, so that no pattern takes
+/// longer than its length times the text's.
+fn path(pattern: &[char], text: &[char]) -> bool {
+    let mut places = BTreeSet::from([0]);
+    skip_stars(pattern, &mut places);
+    for character in text {
+        let mut next = BTreeSet::new();
+        for at in places {
+            match pattern.get(at) {
+                None => {}
+                Some('*') => {
+                    let deep = pattern.get(at + 1) == Some(&'*') || at > 0 && pattern[at - 1] == '*';
+                    if deep || *character != '/' {
+                        next.insert(at);
+                    }
+                }
+                Some('?') if *character == '/' => {}
+                Some(_) => {
+                    if let Some(taken) = one(&pattern[at..], *character) {
+                        next.insert(at + taken);
+                    }
+                }
+            }
+        }
+        skip_stars(pattern, &mut next);
+        places = next;
+    }
+    places.contains(&pattern.len())
+}
+
+/// A star may match nothing.
+fn skip_stars(pattern: &[char], places: &mut BTreeSet<usize>) {
+    let stars: Vec<usize> = places.iter().copied().filter(|at| pattern.get(*at) == Some(&'*')).collect();
+    for mut at in stars {
+        while pattern.get(at) == Some(&'*') {
+            at += 1;
+            places.insert(at);
+        }
+    }
 }
 
 /// The pattern with its first `{…}` replaced by each alternative; `None` if it has none.
@@ -130,5 +193,25 @@ mod tests {
             assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
         }
         assert!(!matches(&"{a,b}".repeat(20), "x"), "what explodes matches nothing");
+    }
+
+    #[test]
+    fn patterns_of_paths() {
+        for (pattern, text, expected) in [
+            ("https://github.com/team/*", "https://github.com/team/platform", true),
+            ("https://github.com/team/*", "https://github.com/team/a/b", false),
+            ("https://github.com/**", "https://github.com/team/a/b", true),
+            ("https://github.com/*/b", "https://github.com/a/x/b", false),
+            ("https://*/{a,b}", "https://x/b", true),
+            ("**/b", "a/x/b", true),
+            ("a?c", "a/c", false),
+            ("*", "", true),
+            ("***", "a/b", true),
+            ("a**b*c", "a/xb-c", true),
+            ("a**b*c", "a/xb/c", false),
+        ] {
+            assert_eq!(matches_path(pattern, text), expected, "{pattern} {text}");
+        }
+        assert!(!matches_path(&"*a".repeat(200), &"b".repeat(2000)));
     }
 }
