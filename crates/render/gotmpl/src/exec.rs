@@ -71,6 +71,17 @@ pub struct Machine<'e> {
     nondeterministic: bool,
     /// The name of the variable that every template begins with.
     root: Arc<str>,
+    missing_key: MissingKey,
+}
+
+/// What a field is that a map does not have: the option `missingkey` of Go's templates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MissingKey {
+    /// No value, or the empty text in a map of texts.
+    #[default]
+    Default,
+    /// The execution ends with an error that names it.
+    Error,
 }
 
 impl std::fmt::Debug for Machine<'_> {
@@ -104,8 +115,16 @@ impl<'e> Machine<'e> {
             parsed: RefCell::default(),
             included: HashMap::default(),
             root: "$".into(),
+            missing_key: MissingKey::Default,
             nondeterministic: false,
         }
+    }
+
+    /// The same, where a field that a map does not have is treated like this.
+    #[must_use]
+    pub fn missing_key(mut self, missing_key: MissingKey) -> Self {
+        self.missing_key = missing_key;
+        self
     }
 
     /// Executes a template by its name.

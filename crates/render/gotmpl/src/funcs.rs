@@ -1,5 +1,6 @@
 //! The functions templates can call.
 
+mod argo;
 mod builtin;
 mod compare;
 mod crypto;
@@ -27,6 +28,7 @@ use crate::error::Error;
 use crate::exec::Machine;
 use crate::hash::Quick;
 use crate::value::{IntKind, ListKind, MapKind, Value};
+pub use argo::{dns_name, slug};
 pub(crate) use dates::duration_text;
 pub use encoding::to_yaml;
 pub use regexes::compile_regex;
@@ -178,6 +180,40 @@ impl Functions {
                 toml::FUNCTIONS,
                 urls::FUNCTIONS,
             ])
+        });
+        functions.clone()
+    }
+
+    /// What Argo CD offers the templates of an ApplicationSet: Sprig without the functions that read the environment or
+    /// the network, and its own for names and YAML.
+    #[must_use]
+    pub fn application_sets() -> Self {
+        static ARGO: OnceLock<Functions> = OnceLock::new();
+        let functions = ARGO.get_or_init(|| {
+            let mut functions = Self::of(&[
+                builtin::FUNCTIONS,
+                compare::FUNCTIONS,
+                crypto::FUNCTIONS,
+                dates::FUNCTIONS,
+                defaults::FUNCTIONS,
+                dicts::FUNCTIONS,
+                encoding::FUNCTIONS,
+                lists::FUNCTIONS,
+                math::FUNCTIONS,
+                paths::FUNCTIONS,
+                random::FUNCTIONS,
+                reflection::FUNCTIONS,
+                regexes::FUNCTIONS,
+                semver::FUNCTIONS,
+                strings::FUNCTIONS,
+                urls::FUNCTIONS,
+                argo::FUNCTIONS,
+            ]);
+            let by_name = Arc::make_mut(&mut functions.by_name);
+            for of_helm in ["toYamlPretty", "mustToYaml", "fromJsonArray"] {
+                by_name.remove(of_helm);
+            }
+            functions
         });
         functions.clone()
     }

@@ -36,9 +36,9 @@ mod value;
 
 pub use environment::{CertificateRequest, Certificates, Environment, Offline};
 pub use error::Error;
-pub use exec::{Limits, Machine, remove_no_value};
+pub use exec::{Limits, Machine, MissingKey, remove_no_value};
 pub use format::to_text;
-pub use funcs::{Functions, WARNING, compile_regex, to_yaml};
+pub use funcs::{Functions, WARNING, compile_regex, dns_name, slug, to_yaml};
 pub use json::{from_json, to_json};
 pub use parse::ParseError;
 pub use quote::{quote, unquote};

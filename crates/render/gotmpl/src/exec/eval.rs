@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::walk::set_var;
-use super::{Frame, Machine, Operand};
+use super::{Frame, Machine, MissingKey, Operand};
 use crate::ast::{Arg, ArgKind, Command, Number, Pipe};
 use crate::error::Error;
 use crate::funcs::Type;
@@ -188,6 +188,11 @@ impl Machine<'_> {
                 let interface = map.kind() != MapKind::Strings;
                 Ok(match map.get(name) {
                     Some(value) => Operand { value, interface },
+                    None if self.missing_key == MissingKey::Error => {
+                        let message =
+                            format_args!("map has no entry for key {}", crate::quote(name.text().as_bytes()));
+                        return Err(self.arg_error(frame, node, message));
+                    }
                     None if interface => Operand { value: Value::Nil, interface },
                     None => Operand::plain(Value::Str(Str::default())),
                 })

@@ -115,7 +115,7 @@ fn from_json_array(text: &str) -> Value {
     }
 }
 
-fn read_yaml(text: &str) -> Result<Value, String> {
+pub(super) fn read_yaml(text: &str) -> Result<Value, String> {
     yaml::from_str_with(text, &mut FromYaml, yaml::Duplicates::LastWins)
         .map_err(|error| format!("error converting YAML to JSON: {error}"))
 }
