@@ -13,7 +13,7 @@ mod shared;
 mod stand_in;
 mod wait;
 
-pub use cluster::Cluster;
+pub use cluster::{Cluster, Listening};
 pub use file_server::{FileServer, Seen, Serving};
 pub use process::{Process, find_program, free_port};
 pub use registry::ImageRegistry;

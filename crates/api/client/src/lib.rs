@@ -2,7 +2,8 @@
 //!
 //! Owns what every controller needs on top of [`kube::Client`]: dynamic objects ([`dynamic`]), discovery
 //! ([`discovery`]), list-and-watch ([`watch`]), the reconcile loop ([`controller`]), Events ([`events`]),
-//! waiting for a state ([`wait`]) and counting what was asked ([`requests`]).
+//! waiting for a state ([`wait`]), counting what was asked ([`requests`]), and clients for clusters elsewhere
+//! ([`remote`]).
 //!
 //! What must hold:
 //! - Nobody here knows whether the [`Client`] ends in this process or on another cluster.
@@ -24,6 +25,7 @@ pub mod dynamic;
 mod error;
 pub mod events;
 pub mod hash;
+pub mod remote;
 pub mod requests;
 pub mod resource;
 #[cfg(test)]

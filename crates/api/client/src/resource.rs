@@ -138,6 +138,8 @@ types! {
         cluster("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions");
     ROLLOUTS = namespaced("argoproj.io", "v1alpha1", "Rollout", "rollouts");
     APPLICATIONS = namespaced("argoproj.io", "v1alpha1", "Application", "applications");
+    APPLICATION_SETS = namespaced("argoproj.io", "v1alpha1", "ApplicationSet", "applicationsets");
+    APP_PROJECTS = namespaced("argoproj.io", "v1alpha1", "AppProject", "appprojects");
 }
 
 #[cfg(test)]

@@ -5,10 +5,6 @@ use serde_json::Map;
 use sync::automatic::Automated;
 use sync::{IgnoreRules, SyncOptions};
 
-/// The only cluster there is: the one the controller talks to.
-const IN_CLUSTER_SERVER: &str = "https://kubernetes.default.svc";
-const IN_CLUSTER_NAME: &str = "in-cluster";
-
 /// A checked spec.
 #[derive(Debug)]
 pub(crate) struct Application {
@@ -82,7 +78,6 @@ impl Application {
             check(source, multi_source)?;
         }
         let project = spec["project"].as_str().filter(|project| !project.is_empty()).unwrap_or("default");
-        check_destination(&spec["destination"])?;
         let ignore = IgnoreRules::parse(&spec["ignoreDifferences"]).map_err(|error| error.to_string())?;
         let limit = spec["revisionHistoryLimit"].as_u64().unwrap_or(10);
         Ok(Self {
@@ -123,12 +118,19 @@ impl Application {
 }
 
 fn check(source: &Source, multi_source: bool) -> Result<(), String> {
-    if source.repo_url().is_empty() {
-        return Err("spec.source.repoURL is required".to_owned());
+    let (url, path, chart, reference) =
+        (source.repo_url(), source.path(), source.chart(), source.reference());
+    let nothing = path.is_empty() && chart.is_empty();
+    if multi_source && (url.is_empty() || nothing && reference.is_empty()) {
+        return Err(format!(
+            "spec.source.repoURL and either source.path, source.chart, or source.ref are required for source {}",
+            source.0
+        ));
     }
-    let (path, chart, reference) = (source.path(), source.chart(), source.reference());
-    if path.is_empty() && chart.is_empty() && (reference.is_empty() || !multi_source) {
-        return Err("spec.source.path or spec.source.chart is required".to_owned());
+    if !multi_source && (url.is_empty() || nothing) {
+        return Err(
+            "spec.source.repoURL and either spec.source.path or spec.source.chart are required".to_owned()
+        );
     }
     if !chart.is_empty() && source.target_revision().is_empty() {
         return Err(
@@ -146,21 +148,6 @@ fn check(source: &Source, multi_source: bool) -> Result<(), String> {
         );
     }
     Ok(())
-}
-
-fn check_destination(destination: &Value) -> Result<(), String> {
-    let text = |field: &str| destination[field].as_str().unwrap_or_default();
-    match (text("server").trim_end_matches('/'), text("name")) {
-        ("", "") => Err("Destination server missing from app spec".to_owned()),
-        (IN_CLUSTER_SERVER, "") | ("", IN_CLUSTER_NAME) => Ok(()),
-        ("", name) => Err(format!(
-            "application destination {{name: {name}}} is not supported yet: only the cluster {IN_CLUSTER_NAME} is there"
-        )),
-        (server, "") => Err(format!(
-            "application destination server {server:?} is not supported yet: only {IN_CLUSTER_SERVER} is there"
-        )),
-        _ => Err("application destination can't have both name and server defined".to_owned()),
-    }
 }
 
 /// A source without blocks that say nothing, so that `directory: {recurse: false}` is the same as no directory.
@@ -217,13 +204,10 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        let source = json!({"repoURL": "https://example.org/r", "path": "p"});
         let destination = json!({"server": "https://kubernetes.default.svc"});
         let error = |source: &Value, destination: Value| {
             read(json!({"source": source, "destination": destination})).unwrap_err()
         };
-        assert!(error(&source, json!({"name": "stage"})).contains("stage"));
-        assert!(error(&source, json!({})).contains("missing"));
         assert!(error(&json!({"path": "p"}), destination.clone()).contains("repoURL"));
         assert!(error(&json!({"repoURL": "https://e.org/r"}), destination.clone()).contains("path"));
         let both = json!({"repoURL": "https://e.org/r", "path": "p", "helm": {"skipCrds": true}, "directory": {"recurse": true}});

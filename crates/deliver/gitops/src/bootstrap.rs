@@ -175,7 +175,7 @@ async fn render(
     request: &BootstrapRequest,
     url: &str,
 ) -> Result<Rendered, BootstrapError> {
-    let kube_version = crate::reconcile::kube_version(client).await?;
+    let kube_version = crate::clusters::kube_version(client).await?;
     let api_versions = Arc::new(resources.catalog().await?.api_versions());
     let renderers = tokio::sync::Semaphore::new(1);
     let metrics = Arc::new(Work::default());

@@ -9,6 +9,7 @@ use objects::{GroupVersionKind, Value, meta};
 use sha2::{Digest, Sha256};
 use sync::health::{self, Contribution};
 use sync::options::Deletion;
+use sync::project::Project;
 use sync::status::{self, ResourceStatus};
 use sync::{Method, ResourceKey, TrackingId, plan};
 
@@ -16,6 +17,7 @@ use crate::application::Application;
 use crate::error::Error;
 use crate::live::{Live, Sight, state_of};
 use crate::metrics::{Count, Work};
+use crate::reconcile::Site;
 use crate::targets::{Target, Targets};
 
 /// Reads at the same time for one application.
@@ -42,6 +44,8 @@ pub(crate) struct Resource {
 pub(crate) struct Comparisons {
     /// Of the rules they were made by.
     rules: [u8; 32],
+    /// Which live objects count is the project's to say.
+    project: Option<Arc<Project>>,
     by_key: BTreeMap<ResourceKey, Compared>,
 }
 
@@ -59,6 +63,7 @@ pub(crate) struct Comparing<'a> {
     pub(crate) resources: &'a client::Resources,
     pub(crate) live: &'a Live,
     pub(crate) work: &'a Work,
+    pub(crate) site: &'a Site,
     pub(crate) application: &'a Application,
 }
 
@@ -70,16 +75,19 @@ impl Comparisons {
         targets: &Targets,
     ) -> Result<Vec<Arc<Resource>>, Error> {
         let rules = rules(context.application);
-        if self.rules != rules {
+        let project = &context.site.project;
+        let same_project = self.project.as_ref().is_some_and(|before| before == project);
+        if self.rules != rules || !same_project {
             self.by_key.clear();
             self.rules = rules;
+            self.project = Some(Arc::clone(project));
         }
         let wanted = targets.keys();
         let extra: BTreeSet<ResourceKey> = context
             .live
             .tracked(&context.application.instance)
             .into_iter()
-            .filter(|key| !wanted.contains(key))
+            .filter(|key| !wanted.contains(key) && context.site.permits_live(key))
             .collect();
         self.by_key.retain(|key, _| wanted.contains(key) || extra.contains(key));
         let with_targets = targets.list.iter().map(|target| (target.key.clone(), Some(target)));
@@ -146,11 +154,13 @@ async fn compare(
         },
     };
     context.live.observed(&key, live.as_ref());
+    let seen = live.as_ref().map(state_of);
+    let live = live.filter(|_| context.site.permits_live(&key));
     if target.is_none() && live.is_none() {
         return Ok(None);
     }
     context.work.add(Count::Comparison);
-    let state = live.as_ref().map(state_of);
+    let state = seen;
     let manifest = target.map(Target::manifest);
     let resource = Arc::new(judged(context.application, &key, target, manifest.as_ref(), live.as_ref()));
     Ok(Some((key, Compared { target: target.map(|target| target.hash), live: state, resource })))

@@ -11,6 +11,7 @@ use sync::options::{Deletion, Propagation};
 use sync::{ResourceKey, SyncOptions, TrackingId, plan};
 
 use crate::apply;
+use crate::clusters::Connection;
 use crate::comparison::read;
 use crate::error::Error;
 use crate::reconcile::Shared;
@@ -40,18 +41,54 @@ pub(crate) async fn pass(
 ) -> Result<Action, Error> {
     let Some((finalizer, propagation)) = cascade(object) else { return Ok(Action::Done) };
     let instance = &key.name;
-    let kinds = shared.kinds_in_status(object).await;
-    if !shared.live.follow(&kinds).await {
+    let Some(beside) = shared.beside.now() else { return Ok(Action::RequeueAfter(LOOK)) };
+    let name = object["spec"]["project"].as_str().filter(|name| !name.is_empty()).unwrap_or("default");
+    let Some(project) = beside.project(name) else {
+        // What may be deleted is the project's to say; whoever brings it back goes on here.
+        stuck(
+            shared,
+            key,
+            object,
+            &format!("error getting project: appproject.argoproj.io {name:?} not found"),
+        )
+        .await?;
+        return Ok(Action::RequeueAfter(LOOK));
+    };
+    let (place, new) = match shared.clusters.resolve(&beside, &object["spec"]["destination"]).await {
+        Ok(found) => found,
+        Err(reason) => {
+            tracing::warn!(application = %key, reason, "its cluster is unknown: nothing is deleted there");
+            finish(shared, key, object, finalizer).await?;
+            return Ok(Action::Done);
+        }
+    };
+    let cluster = &place.cluster;
+    if new {
+        shared.tend(cluster);
+    }
+    match cluster.connection() {
+        Connection::Up => {}
+        Connection::Unknown => return Ok(Action::RequeueAfter(LOOK)),
+        Connection::Down(reason) => {
+            stuck(shared, key, object, &format!("cluster {}: {reason}", cluster.server())).await?;
+            return Ok(Action::RequeueAfter(LOOK));
+        }
+    }
+    let kinds = Shared::kinds_in_status(cluster, object).await;
+    if !cluster.live.follow(&kinds).await {
         return Ok(Action::RequeueAfter(LOOK));
     }
     let this = ResourceKey::new("argoproj.io", "Application", key.namespace_str(), &key.name);
     let options = SyncOptions::from_value(&object["spec"]["syncPolicy"]["syncOptions"]);
     let mut remaining = Vec::new();
     let mut deleting = false;
-    for tracked in shared.live.tracked(instance) {
-        let Ok(served) = shared.resources.preferred(&tracked.group, &tracked.kind).await else { continue };
-        let Some(live) = read(&shared.client, &served.resource, &tracked).await? else {
-            shared.live.observed(&tracked, None);
+    for tracked in cluster.live.tracked(instance) {
+        if project.refuses(place.as_name(), &tracked, !tracked.namespace.is_empty()).is_some() {
+            continue;
+        }
+        let Ok(served) = cluster.resources.preferred(&tracked.group, &tracked.kind).await else { continue };
+        let Some(live) = read(&cluster.client, &served.resource, &tracked).await? else {
+            cluster.live.observed(&tracked, None);
             continue;
         };
         let ours = TrackingId::of(&live).is_some_and(|id| id.application == *instance && id.names(&tracked));
@@ -69,7 +106,7 @@ pub(crate) async fn pass(
         for (tracked, resource, live) in
             remaining.iter().filter(|(_, _, live)| sync::order::wave(live) == wave)
         {
-            apply::delete(&shared.client, resource, tracked, live, propagation).await?;
+            apply::delete(&cluster.client, resource, tracked, live, propagation).await?;
         }
     }
     Ok(Action::RequeueAfter(LOOK))
@@ -88,6 +125,26 @@ fn may_delete(options: &SyncOptions, application: &Value, live: &Value) -> bool 
             let asked = time(meta::deletion_timestamp(application));
             matches!((approved, asked), (Some(approved), Some(asked)) if approved >= asked)
         }
+    }
+}
+
+/// Says why an Application cannot be deleted.
+async fn stuck(shared: &Shared, key: &Key, object: &Value, message: &str) -> Result<(), Error> {
+    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let said = |condition: &Value| condition["type"] == "DeletionError" && condition["message"] == message;
+    if conditions.iter().any(said) {
+        return Ok(());
+    }
+    let mut conditions: Vec<Value> =
+        conditions.into_iter().filter(|condition| condition["type"] != "DeletionError").collect();
+    let now = meta::format_time(jiff::Timestamp::now());
+    conditions.insert(0, json!({"type": "DeletionError", "message": message, "lastTransitionTime": now}));
+    let change = Patch::Merge(json!({"status": {"conditions": conditions}}));
+    let api = Api::new(&shared.client, &resource::APPLICATIONS);
+    match api.patch(key, &change, &PatchOptions::manager(sync::FIELD_MANAGER)).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,7 +1,8 @@
 //! The Application controller: what Git describes, made so and kept so.
 //!
-//! Owns the loop around [`sync`]: for each Application it resolves its sources, renders them, compares the result
-//! with the cluster, writes the status as Argo CD does, and syncs by itself or when told to. Also offers
+//! Owns the loop around [`sync`]: for each Application it asks its AppProject, finds its cluster, resolves its sources,
+//! renders them, compares the result with the cluster, writes the status as Argo CD does, and syncs by itself or when
+//! told to. Also offers
 //! [`bootstrap`], which turns a path of a repository into the first Application.
 //!
 //! What must hold:
@@ -10,6 +11,8 @@
 //! - Work follows change: rendering is redone only when a file it read, its parameters or (for charts) the served
 //!   types changed; a comparison only when the manifest or the live resourceVersion moved; a status is written only
 //!   when it says something new. [`Metrics`] counts each.
+//! - A cluster that does not answer stops only its own applications, with the reason in their status; credentials are
+//!   in no status, log or error.
 //! - Nothing is pruned or applied from a rendering that failed, and no wait is without a deadline and a reason.
 //! - One resource whose namespace or kind is missing defers that resource alone, and it is tried again when the missing
 //!   thing appears. Any other failure stops the waves after it.
@@ -20,7 +23,9 @@
 
 mod application;
 mod apply;
+mod beside;
 mod bootstrap;
+mod clusters;
 mod comparison;
 mod credentials;
 mod deletion;

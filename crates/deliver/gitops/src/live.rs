@@ -21,9 +21,31 @@ const FIRST_LIST: Duration = Duration::from_secs(3);
 /// Group and kind: an object served in several versions is one object.
 type GroupKind = (String, String);
 
+/// The part of a cluster that is managed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Scope {
+    /// Empty for all.
+    pub(crate) namespaces: Vec<String>,
+    /// Whether objects without a namespace are managed in spite of a list of namespaces.
+    pub(crate) cluster_resources: bool,
+}
+
+impl Scope {
+    /// The watches that a kind takes: `None` is one over all of the cluster.
+    fn watches(&self, kind: &ResourceType) -> Vec<Option<String>> {
+        match (self.namespaces.is_empty(), kind.namespaced) {
+            (true, _) => vec![None],
+            (false, true) => self.namespaces.iter().cloned().map(Some).collect(),
+            (false, false) if self.cluster_resources => vec![None],
+            (false, false) => Vec::new(),
+        }
+    }
+}
+
 /// The index, filled by one watch per kind in use.
 pub(crate) struct Live {
     client: Client,
+    scope: Scope,
     /// Where Applications live.
     namespace: String,
     state: Mutex<State>,
@@ -38,6 +60,8 @@ pub(crate) struct Live {
 struct State {
     /// Kinds that are watched.
     kinds: BTreeMap<GroupKind, Listing>,
+    /// Of kinds that are watched by namespace: those whose first list is awaited.
+    parts: BTreeMap<GroupKind, BTreeSet<String>>,
     objects: HashMap<ResourceKey, Seen>,
     /// By application instance: the objects that carry its tracking id and belong to no other object.
     tracked: HashMap<String, BTreeSet<ResourceKey>>,
@@ -81,9 +105,10 @@ impl std::fmt::Debug for Live {
 }
 
 impl Live {
-    pub(crate) fn new(client: Client, namespace: String, triggers: mpsc::Sender<Key>) -> Self {
+    pub(crate) fn new(client: Client, namespace: String, scope: Scope, triggers: mpsc::Sender<Key>) -> Self {
         Self {
             client,
+            scope,
             namespace,
             state: Mutex::default(),
             triggers,
@@ -119,8 +144,7 @@ impl Live {
                 !watched
             };
             if new && !self.stop.is_cancelled() {
-                let watching = std::sync::Arc::clone(self).watch(kind.clone());
-                self.watches.lock().unwrap_or_else(PoisonError::into_inner).spawn(watching);
+                self.begin(kind, &group_kind(kind));
             }
         }
         let mut listed = self.listed.subscribe();
@@ -146,9 +170,24 @@ impl Live {
         !any(Listing::Late)
     }
 
-    async fn watch(self: std::sync::Arc<Self>, kind: ResourceType) {
+    fn begin(self: &std::sync::Arc<Self>, kind: &ResourceType, group_kind: &GroupKind) {
+        let parts = self.scope.watches(kind);
+        if parts.is_empty() {
+            self.state().kinds.insert(group_kind.clone(), Listing::Done);
+        }
+        if parts.len() > 1 {
+            self.state().parts.insert(group_kind.clone(), parts.iter().flatten().cloned().collect());
+        }
+        for namespace in parts {
+            let watching = std::sync::Arc::clone(self).watch(kind.clone(), namespace);
+            self.watches.lock().unwrap_or_else(PoisonError::into_inner).spawn(watching);
+        }
+    }
+
+    async fn watch(self: std::sync::Arc<Self>, kind: ResourceType, namespace: Option<String>) {
         let group_kind = (kind.group.clone().into_owned(), kind.kind.clone().into_owned());
-        let mut events = std::pin::pin!(watch(&self.client, &kind, WatchOptions::default()));
+        let options = WatchOptions { namespace: namespace.clone(), ..WatchOptions::default() };
+        let mut events = std::pin::pin!(watch(&self.client, &kind, options));
         loop {
             let event = tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -159,7 +198,7 @@ impl Live {
                 Event::Applied(object) => self.applied(&object),
                 Event::Deleted(object) => self.deleted(&ResourceKey::of(&object)),
                 Event::Resynced(keys) => {
-                    let gone = self.resynced(&group_kind, &keys);
+                    let gone = self.resynced(&group_kind, namespace.as_deref(), &keys);
                     self.listed.send_modify(|count| *count += 1);
                     gone
                 }
@@ -207,7 +246,7 @@ impl Live {
         concerned
     }
 
-    fn resynced(&self, (group, kind): &GroupKind, keys: &[Key]) -> BTreeSet<Key> {
+    fn resynced(&self, (group, kind): &GroupKind, namespace: Option<&str>, keys: &[Key]) -> BTreeSet<Key> {
         let present: BTreeSet<(&str, &str)> = keys
             .iter()
             .map(|key| (key.namespace.as_deref().unwrap_or_default(), key.name.as_str()))
@@ -215,8 +254,12 @@ impl Live {
         let mut concerned = BTreeSet::new();
         let gone: Vec<ResourceKey> = {
             let mut state = self.state();
-            state.kinds.insert((group.clone(), kind.clone()), Listing::Done);
-            let of_kind = state.objects.keys().filter(|key| key.group == *group && key.kind == *kind);
+            state.listed((group.clone(), kind.clone()), namespace);
+            let of_kind = state.objects.keys().filter(|key| {
+                key.group == *group
+                    && key.kind == *kind
+                    && namespace.is_none_or(|namespace| key.namespace == namespace)
+            });
             of_kind
                 .filter(|key| !present.contains(&(key.namespace.as_str(), key.name.as_str())))
                 .cloned()
@@ -278,6 +321,18 @@ impl Live {
 }
 
 impl State {
+    /// A kind's first list, or the last of its lists, is complete.
+    fn listed(&mut self, kind: GroupKind, namespace: Option<&str>) {
+        if let (Some(parts), Some(namespace)) = (self.parts.get_mut(&kind), namespace) {
+            parts.remove(namespace);
+            if !parts.is_empty() {
+                return;
+            }
+        }
+        self.parts.remove(&kind);
+        self.kinds.insert(kind, Listing::Done);
+    }
+
     fn remember(&mut self, key: &ResourceKey, seen: Option<Seen>) {
         let before = match &seen {
             Some(seen) => self.objects.insert(key.clone(), seen.clone()),

@@ -26,6 +26,7 @@ use crate::comparison::{Resource, read};
 use crate::error::Error;
 use crate::live::Live;
 use crate::metrics::Work;
+use crate::reconcile::Site;
 use crate::targets::Targets;
 use crate::{HealthGates, Settings};
 use results::Results;
@@ -39,6 +40,7 @@ pub(crate) struct Syncing<'a> {
     pub(crate) work: &'a Work,
     pub(crate) settings: &'a Settings,
     pub(crate) ignore: &'a IgnoreRules,
+    pub(crate) site: &'a Site,
 }
 
 /// How far a sync is.
@@ -93,6 +95,8 @@ pub(crate) struct Operation {
     /// What the plan's items are.
     subjects: Vec<Subject>,
     plan: Plan,
+    /// Why nothing of the plan may be done.
+    invalid: Option<String>,
     /// Whether the steps of failure are being taken.
     failing: Option<String>,
     position: usize,
@@ -159,6 +163,7 @@ impl Operation {
             targets,
             subjects: Vec::new(),
             plan: Plan::default(),
+            invalid: None,
             failing: None,
             position: 0,
             stage: Stage::First,
@@ -243,7 +248,35 @@ impl Operation {
         for (key, message) in self.plan.kept.clone() {
             self.results.set(&key, Phase::Sync, None, "PruneSkipped", message);
         }
+        self.validate(context);
         Ok(())
+    }
+
+    /// Nothing is done of a plan with an object that the project does not permit.
+    fn validate(&mut self, context: &Syncing<'_>) {
+        let mut reasons = BTreeSet::new();
+        for task in self.plan.steps.iter().flat_map(|step| step.groups.iter().flatten().chain(&step.prunes)) {
+            let namespaced = match self.subjects.get(task.item) {
+                Some(Subject::Target(position)) => {
+                    let target = &self.targets.list[*position];
+                    match &target.resource {
+                        Some(resource) => resource.namespaced,
+                        // It waits for its kind; then it is looked at again.
+                        None => continue,
+                    }
+                }
+                _ => !task.key.namespace.is_empty(),
+            };
+            if let Some(reason) = context.site.refuses(&task.key, namespaced) {
+                let hook = match task.action {
+                    plan::Action::Hook(hook) => Some(hook),
+                    plan::Action::Apply | plan::Action::Prune => None,
+                };
+                self.results.set(&task.key, task.phase, hook, "SyncFailed", &reason);
+                reasons.insert(reason);
+            }
+        }
+        self.invalid = (!reasons.is_empty()).then(|| not_valid(&reasons.into_iter().collect::<Vec<_>>()));
     }
 
     fn selects(&self, key: &ResourceKey) -> bool {
@@ -325,6 +358,10 @@ impl Operation {
                 return Ok(Progress::Waiting(left));
             }
             self.begin_retry(context, resources).await?;
+        }
+        if let Some(reason) = self.invalid.take() {
+            self.failing = Some(reason);
+            return Ok(self.finish_or_retry(context, now).await);
         }
         match self.take_steps(context, application, now).await {
             Ok(Some(wait)) => Ok(Progress::Waiting(wait.min(LONGEST_LOOK))),
@@ -434,6 +471,11 @@ impl Operation {
         }
         state
     }
+}
+
+/// Why a plan is not begun.
+pub(crate) fn not_valid(reasons: &[String]) -> String {
+    format!("one or more synchronization tasks are not valid: {}", reasons.join("; "))
 }
 
 /// What `operationState` of an earlier process says was deferred.

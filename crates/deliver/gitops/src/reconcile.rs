@@ -5,6 +5,7 @@ mod follow;
 mod memory;
 mod seed;
 mod shared;
+mod site;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +14,13 @@ use client::controller::Action;
 use client::dynamic::{Patch, PatchOptions};
 use client::{Api, Key, resource};
 use jiff::Timestamp;
-use objects::{GroupVersionKind, Value, meta, patch};
+use objects::{Value, meta, patch};
 use serde_json::json;
 use sync::{ResourceKey, annotations};
 
 use crate::application::Application;
 use crate::apply::Absent;
+use crate::clusters::{Cluster, Connection};
 use crate::comparison::{Comparing, Resource};
 use crate::deletion;
 use crate::error::Error;
@@ -27,7 +29,8 @@ use crate::operation::{OperationPhase, Progress, Syncing};
 use crate::status::{self, Compared, Condition, Findings};
 use crate::targets::Targets;
 use memory::{Known, Memory};
-pub(crate) use shared::{Shared, kube_version};
+pub(crate) use shared::Shared;
+pub(crate) use site::{NoSite, Site, Window};
 
 /// A pass: never waits for a host, a hook or health.
 pub(crate) async fn pass(shared: Arc<Shared>, key: Key) -> Result<Action, Error> {
@@ -59,9 +62,17 @@ async fn counted(shared: Arc<Shared>, key: Key, work: Arc<Work>) -> Result<Actio
             work: &work,
             now: now(),
             ended: None,
+            site: None,
         };
         pass.run().await
     };
+    if let (
+        Err(Error::Api(client::Error::Transport { .. } | client::Error::Deadline { .. })),
+        Some(cluster),
+    ) = (&result, memory.cluster())
+    {
+        cluster.doubt();
+    }
     shared.keep_memory(key, memory);
     result
 }
@@ -82,7 +93,12 @@ struct Pass<'a> {
     now: Timestamp,
     /// The operation that ended in this pass: how, why, and its revisions.
     ended: Option<(OperationPhase, String, String)>,
+    /// Set as soon as the spec was found to be valid.
+    site: Option<Site>,
 }
+
+/// When to look again at what is being listed.
+const LISTING: Duration = Duration::from_millis(200);
 
 /// When to look again at kinds that could not be listed in time.
 const LATE_LIST: Duration = Duration::from_secs(2);
@@ -90,22 +106,32 @@ const LATE_LIST: Duration = Duration::from_secs(2);
 impl Pass<'_> {
     async fn run(&mut self) -> Result<Action, Error> {
         let refresh = meta::annotation(self.object, annotations::REFRESH).map(str::to_owned);
-        let application = match self.read().await {
-            Ok(application) => application,
-            Err(message) => {
-                let condition = Condition::new("InvalidSpecError", message);
-                let findings = Findings { conditions: vec![condition], ..Findings::default() };
+        let (application, site) = match self.read().await {
+            Ok(found) => found,
+            Err(NoSite::NotYet) => return Ok(Action::RequeueAfter(LISTING)),
+            Err(NoSite::Invalid(conditions)) => {
+                self.memory.leave(self.key);
+                let findings = Findings { conditions, ..Findings::default() };
                 self.write(None, findings).await?;
                 self.clear_refresh(refresh.as_deref()).await?;
                 return Ok(Action::Done);
             }
         };
+        let cluster = Arc::clone(&site.place.cluster);
+        self.memory.using(self.key, &application.project, &cluster);
+        self.site = Some(site);
+        match cluster.connection() {
+            Connection::Up => {}
+            // Whoever finds it out wakes us.
+            Connection::Unknown => return Ok(Action::Done),
+            Connection::Down(reason) => return self.without_cluster(&application, &cluster, &reason).await,
+        }
         let watched =
             application.sources.iter().filter(|source| !self.shared.places.is_fetched_chart(source));
         let urls = watched.map(|source| source.repo_url().to_owned()).collect();
         let counters = self.shared.follow_repositories(self.key, &urls);
-        let catalog = self.shared.resources.catalog().await?;
-        let api_versions = self.shared.api_versions(&catalog);
+        let catalog = cluster.resources.catalog().await?;
+        let api_versions = cluster.api_versions(&catalog);
         if self.object["operation"].is_null() {
             self.memory.forget_request();
         }
@@ -132,29 +158,36 @@ impl Pass<'_> {
         })
     }
 
-    async fn read(&self) -> Result<Application, String> {
-        let application = Application::read(self.object, &self.shared.settings.namespace)?;
-        if application.project != "default" {
-            let name = &application.project;
-            let gvk = GroupVersionKind::new("argoproj.io", "v1alpha1", "AppProject");
-            let there = match self.shared.resources.resolve(&gvk).await {
-                Ok(projects) => {
-                    let key = Key::namespaced(&self.shared.settings.namespace, name);
-                    Api::new(&self.shared.client, &projects)
-                        .find(&key)
-                        .await
-                        .map_err(|error| error.message())?
-                        .is_some()
-                }
-                Err(_) => false,
-            };
-            return Err(if there {
-                format!("application project {name}: the restrictions of an AppProject are not supported yet")
-            } else {
-                format!("Application referencing project {name} which does not exist")
-            });
-        }
-        Ok(application)
+    async fn read(&self) -> Result<(Application, Site), NoSite> {
+        let application = Application::read(self.object, &self.shared.settings.namespace);
+        let application = application
+            .map_err(|message| NoSite::Invalid(vec![Condition::new("InvalidSpecError", message)]))?;
+        let site = self.shared.site(&application).await?;
+        Ok((application, site))
+    }
+
+    fn site(&self) -> &Site {
+        self.site.as_ref().expect("a valid spec comes before everything else")
+    }
+
+    fn cluster(&self) -> Arc<Cluster> {
+        Arc::clone(&self.site().place.cluster)
+    }
+
+    /// The cluster does not answer: the status says so and keeps what was known.
+    async fn without_cluster(
+        &mut self,
+        application: &Application,
+        cluster: &Cluster,
+        reason: &str,
+    ) -> Result<Action, Error> {
+        let message = format!(
+            "Failed to load live state: failed to get cluster info for {:?}: error synchronizing cache state : {reason}",
+            cluster.server()
+        );
+        let conditions = vec![Condition::new("ComparisonError", message)];
+        self.write(Some(application), Findings { conditions, ..Findings::default() }).await?;
+        Ok(Action::Done)
     }
 
     /// The status says why there are no manifests; a sync under way goes on with those it has.
@@ -166,7 +199,8 @@ impl Pass<'_> {
         refreshed: bool,
     ) -> Result<Action, Error> {
         let targets = Arc::clone(&self.memory.targets);
-        self.shared.live.follow(&self.shared.kinds_in_status(self.object).await).await;
+        let cluster = self.cluster();
+        cluster.live.follow(&Shared::kinds_in_status(&cluster, self.object).await).await;
         let resources = self.compare(application, &targets).await?;
         let compared = Compared { failed: true, ..self.compared(application, resources) };
         let mut findings = Findings {
@@ -193,12 +227,13 @@ impl Pass<'_> {
 
     fn syncing<'s>(&'s self, application: &'s Application) -> Syncing<'s> {
         Syncing {
-            client: &self.shared.client,
-            resources: &self.shared.resources,
-            live: &self.shared.live,
+            client: &self.site().place.cluster.client,
+            resources: &self.site().place.cluster.resources,
+            live: &self.site().place.cluster.live,
             work: self.work,
             settings: &self.shared.settings,
             ignore: &application.ignore,
+            site: self.site(),
         }
     }
 
@@ -206,9 +241,10 @@ impl Pass<'_> {
         let targets = Arc::clone(&self.memory.targets);
         self.follow_objects(application, &targets);
         let mut kinds = targets.kinds();
-        kinds.extend(self.shared.kinds_in_status(self.object).await);
+        let cluster = self.cluster();
+        kinds.extend(Shared::kinds_in_status(&cluster, self.object).await);
         kinds.push(resource::NAMESPACES);
-        let followed = self.shared.live.follow(&kinds).await;
+        let followed = cluster.live.follow(&kinds).await;
         let mut findings = Findings { refreshed, ..Findings::default() };
         let mut resources = self.compare(application, &targets).await?;
         // What a late list brings to prune wakes nobody if it is nothing: look again.
@@ -249,7 +285,7 @@ impl Pass<'_> {
             }
         }
         if interests != self.memory.interests {
-            self.shared.live.interest(self.key, &self.memory.interests, &interests);
+            self.cluster().live.interest(self.key, &self.memory.interests, &interests);
             self.memory.interests = interests;
         }
     }
@@ -259,11 +295,13 @@ impl Pass<'_> {
         application: &Application,
         targets: &Targets,
     ) -> Result<Vec<Arc<Resource>>, Error> {
+        let site = self.site.as_ref().expect("a valid spec comes before everything else");
         let context = Comparing {
-            client: &self.shared.client,
-            resources: &self.shared.resources,
-            live: &self.shared.live,
+            client: &site.place.cluster.client,
+            resources: &site.place.cluster.resources,
+            live: &site.place.cluster.live,
             work: self.work,
+            site,
             application,
         };
         self.memory.comparisons.update(&context, targets).await
@@ -302,6 +340,7 @@ impl Pass<'_> {
         conditions.extend(sync_error.map(|message| Condition::new("SyncError", message)));
         conditions
     }
+
     /// Writes the status if it says something new.
     async fn write(&mut self, application: Option<&Application>, findings: Findings) -> Result<(), Error> {
         let old = &self.object["status"];

@@ -9,7 +9,7 @@ use crate::glob;
 use crate::windows::Windows;
 
 /// A project. What it does not say is not permitted, except for kinds of namespaced objects.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Project {
     pub name: String,
     source_repos: Vec<String>,
@@ -27,21 +27,21 @@ pub struct Project {
     unsupported: Option<&'static str>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Pattern {
     server: String,
     name: String,
     namespace: String,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct KindPattern {
     group: String,
     kind: String,
     name: String,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Orphans {
     warn: bool,
     ignore: Vec<KindPattern>,

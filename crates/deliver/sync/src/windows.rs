@@ -17,7 +17,7 @@ enum Kind {
 }
 
 /// One entry of `syncWindows`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Window {
     kind: Kind,
     schedule: String,
@@ -33,7 +33,7 @@ struct Window {
 }
 
 /// The windows of a project, or those of them that concern one application.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Windows(Vec<Window>);
 
 /// Whom a window may concern.

@@ -146,6 +146,12 @@ impl Operation {
         let metadata = Some(&self.managed_metadata).filter(|metadata| metadata.is_object());
         let namespaces = Api::new(context.client, &client::resource::NAMESPACES);
         let there = namespaces.find(&Key::cluster(name)).await.map_err(|error| error.message())?;
+        if (there.is_none() || metadata.is_some())
+            && let Some(reason) = context.site.refuses(&key, false)
+        {
+            self.results.set(&key, Phase::PreSync, None, "SyncFailed", &reason);
+            return Err(super::not_valid(&[reason]));
+        }
         let manifest = plan::namespace_manifest(name, metadata);
         let message = match (there, metadata) {
             (Some(_), None) => return Ok(()),

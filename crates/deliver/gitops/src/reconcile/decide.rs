@@ -9,11 +9,13 @@ use jiff::Timestamp;
 use objects::{Value, meta};
 use serde_json::json;
 use sync::automatic::{Automated, Decision, LastSync, Situation, decide};
+use sync::windows::Initiator;
 use sync::{ResourceKey, annotations};
 
-use super::{Pass, Shared};
+use super::{Pass, Window};
 use crate::application::Application;
 use crate::apply::Absent;
+use crate::clusters::Cluster;
 use crate::error::Error;
 use crate::metrics::Count;
 use crate::operation::{Deferred, Operation, OperationPhase, Progress};
@@ -36,6 +38,8 @@ impl Pass<'_> {
             return self.begin(application, targets, compared, findings).await;
         };
         let superseded = operation.is_automated() && operation.targets().hash != targets.hash;
+        let by = if operation.is_automated() { Initiator::Automation } else { Initiator::Person };
+        let window = self.site().window(by, Some(operation.started()), self.now);
         let terminated = self.object["status"]["operationState"]["phase"] == "Terminating";
         let context = self.syncing(application);
         let progress = if terminated {
@@ -45,6 +49,9 @@ impl Pass<'_> {
             let revision = compared.revisions.join(" ");
             operation.stop(&context, &format!("operation superseded by revision {revision}"), self.now).await;
             Progress::Ended
+        } else if let Window::Closed(message) = window {
+            operation.message = message;
+            Progress::Waiting(self.site().next_window(self.now))
         } else {
             let approved = meta::annotation(self.object, annotations::DELETION_APPROVED);
             if let Some(approved) = approved.and_then(|time| time.parse().ok()) {
@@ -99,6 +106,9 @@ impl Pass<'_> {
         let asked = &self.object["operation"];
         self.load_state().await;
         let request = if asked["sync"].is_object() && !self.memory.taken(asked) {
+            if let Window::Closed(message) = self.site().window(Initiator::Person, None, self.now) {
+                return Ok(self.blocked(asked.clone(), message, findings));
+            }
             self.memory.take(asked);
             self.memory.interrupted = None;
             if let Some(message) = not_supported(asked, application, compared) {
@@ -136,6 +146,18 @@ impl Pass<'_> {
         Ok(self.took(application, operation, progress, findings))
     }
 
+    /// What a person asked for waits until a window permits it.
+    fn blocked(&mut self, asked: Value, message: String, findings: &mut Findings) -> Outcome {
+        let before = self.state();
+        let again = before["operation"] == asked && before["phase"] == "Running";
+        let started = if again { before["startedAt"].clone() } else { meta::format_time(self.now).into() };
+        let state = json!({"operation": asked, "phase": "Running", "message": message, "startedAt": started,
+            "syncResult": {"revision": ""}});
+        findings.operation = Some(state.clone());
+        self.memory.state = Some(state);
+        Outcome { wait: self.site().next_window(self.now), ..Outcome::default() }
+    }
+
     /// The newest `operationState`.
     pub(super) fn state(&self) -> Value {
         self.memory.state.clone().unwrap_or_else(|| self.object["status"]["operationState"].clone())
@@ -152,7 +174,7 @@ impl Pass<'_> {
             }
             self.memory.state = Some(state);
         }
-        self.memory.unblocked = unblocked(self.shared, &self.memory.deferred).await;
+        self.memory.unblocked = unblocked(&self.cluster(), &self.memory.deferred).await;
     }
 
     /// Whether an automated sync is due.
@@ -160,6 +182,9 @@ impl Pass<'_> {
         let Some(automated) = application.automated else {
             return Due::Nothing { sync_error: None, wait: Duration::MAX };
         };
+        if self.site().window(Initiator::Automation, None, self.now) != Window::Open {
+            return Due::Nothing { sync_error: None, wait: self.site().next_window(self.now) };
+        }
         let state = self.state();
         let revision = compared.revisions.join(" ");
         let last = self.last(application, targets, compared, &state);
@@ -373,12 +398,12 @@ fn not_supported(asked: &Value, application: &Application, compared: &Compared) 
 }
 
 /// Whether anything that resources wait for is there now.
-async fn unblocked(shared: &Shared, deferred: &[Deferred]) -> bool {
+async fn unblocked(cluster: &Cluster, deferred: &[Deferred]) -> bool {
     for one in deferred {
         let there = match &one.missing.what {
-            Absent::Kind(gvk) => shared.resources.resolve(gvk).await.is_ok(),
+            Absent::Kind(gvk) => cluster.resources.resolve(gvk).await.is_ok(),
             Absent::Namespace(name) => {
-                let found = Api::new(&shared.client, &resource::NAMESPACES).find(&Key::cluster(name)).await;
+                let found = Api::new(&cluster.client, &resource::NAMESPACES).find(&Key::cluster(name)).await;
                 matches!(found, Ok(Some(namespace)) if !meta::is_deleting(&namespace))
             }
         };

@@ -17,6 +17,8 @@ use tokio::time::Instant;
 use super::Shared;
 use super::follow::News;
 use crate::application::{Application, Source};
+use crate::beside::Changes;
+use crate::clusters::Cluster;
 use crate::comparison::Comparisons;
 use crate::generate::{self, Earlier, Failure, Generated, Request, SourceType};
 use crate::operation::{Deferred, Operation};
@@ -41,6 +43,8 @@ pub(super) struct Memory {
     pub(super) types: Vec<SourceType>,
     pub(super) targets: Arc<Targets>,
     pub(super) comparisons: Comparisons,
+    /// Where the Application goes, and by which project; `None` while its spec is invalid.
+    uses: Option<(String, Arc<Cluster>)>,
     pub(super) interests: BTreeSet<ResourceKey>,
     pub(super) operation: Option<Operation>,
     /// What the last operation could not apply for lack of a namespace or kind.
@@ -104,6 +108,39 @@ pub(super) enum Known {
 const PATIENCE: Duration = Duration::from_millis(250);
 
 impl Memory {
+    /// Takes note of the project and of the cluster that the Application uses now.
+    pub(super) fn using(&mut self, key: &Key, project: &str, cluster: &Arc<Cluster>) {
+        if !self.is_on(cluster) {
+            self.leave(key);
+            self.comparisons = Comparisons::default();
+            self.prepared_with = None;
+            self.manifests.get_or_insert_with(|| self.targets.manifests());
+        }
+        self.uses = Some((project.to_owned(), Arc::clone(cluster)));
+    }
+
+    /// Forgets the cluster that the Application used.
+    pub(super) fn leave(&mut self, key: &Key) {
+        if let Some((_, cluster)) = self.uses.take() {
+            cluster.live.interest(key, &self.interests, &BTreeSet::new());
+            self.interests.clear();
+        }
+    }
+
+    pub(super) fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.uses.as_ref().map(|(_, cluster)| cluster)
+    }
+
+    pub(super) fn is_on(&self, cluster: &Arc<Cluster>) -> bool {
+        self.cluster().is_some_and(|used| Arc::ptr_eq(used, cluster))
+    }
+
+    /// Whether what moved beside the Applications matters to this one.
+    pub(super) fn concerned_by(&self, moved: &Changes) -> bool {
+        let Some((project, cluster)) = &self.uses else { return true };
+        moved.settings || moved.projects.contains(project) || moved.servers.contains(cluster.server())
+    }
+
     /// Whether a change of the served types concerns this Application.
     pub(super) fn depends_on_types(&self) -> bool {
         self.targets.has_unknown_kinds()
@@ -183,7 +220,8 @@ impl Memory {
             if refresh.is_none() && !retry_due && !poll_due && self.rendered.as_ref() == Some(&wanted) {
                 return Ok(self.known());
             }
-            let kube_version = shared.kube_version().await?;
+            let cluster = self.cluster().map(Arc::clone).expect("a valid spec has a cluster");
+            let kube_version = cluster.kube_version().await?;
             if refresh == Some("hard") {
                 self.earlier = None;
             }

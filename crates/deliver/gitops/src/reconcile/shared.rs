@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use client::discovery::Catalog;
-use client::{Client, Key, ResourceType, Resources};
+use client::{Client, Key, ResourceType};
 use objects::Value;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -12,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::memory::Memory;
 use super::seed;
-use crate::live::Live;
+use crate::beside::Beside;
+use crate::clusters::{Cluster, Clusters, Connection};
 use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::{Config, Settings};
@@ -20,10 +20,10 @@ use crate::{Config, Settings};
 /// What all passes share.
 pub(crate) struct Shared {
     pub(crate) client: Client,
-    pub(crate) resources: Resources,
     pub(crate) places: Places,
     pub(crate) settings: Settings,
-    pub(crate) live: Arc<Live>,
+    pub(crate) beside: Arc<Beside>,
+    pub(crate) clusters: Clusters,
     pub(crate) metrics: Arc<Metrics>,
     pub(super) events: client::events::Recorder,
     pub(crate) renderers: Arc<Semaphore>,
@@ -33,15 +33,9 @@ pub(crate) struct Shared {
     /// Which Applications use a repository, by URL, and which URLs are watched.
     pub(super) users: Mutex<BTreeMap<String, BTreeSet<Key>>>,
     pub(super) watched: Mutex<JoinSet<()>>,
-    kube_version: tokio::sync::OnceCell<String>,
     seed: tokio::sync::OnceCell<[u8; 32]>,
-    /// The served types as charts see them; the same value as long as they are the same.
-    api_versions: Mutex<Option<ApiVersions>>,
     pub(super) stop: CancellationToken,
 }
-
-/// The list, and the catalog it was made of.
-type ApiVersions = (Arc<Catalog>, Arc<Vec<String>>);
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -51,20 +45,18 @@ impl Shared {
     pub(crate) fn new(config: Config, triggers: mpsc::Sender<Key>) -> Self {
         let Config { client, repositories, charts, settings } = config;
         let secrets = Some((client.clone(), settings.namespace.clone()));
-        let live = Live::new(client.clone(), settings.namespace.clone(), triggers.clone());
+        let clusters = Clusters::new(client.clone(), settings.namespace.clone(), triggers.clone());
         Self {
-            resources: Resources::new(client.clone()),
+            beside: Arc::new(Beside::new()),
+            clusters,
             events: client::events::Recorder::new(&client, crate::SERVICE_ACCOUNT),
-            live: Arc::new(live),
             metrics: Arc::default(),
             renderers: Arc::new(Semaphore::new(settings.renderers.max(1))),
             triggers,
             memories: Mutex::default(),
             users: Mutex::default(),
             watched: Mutex::default(),
-            kube_version: tokio::sync::OnceCell::new(),
             seed: tokio::sync::OnceCell::new(),
-            api_versions: Mutex::default(),
             stop: CancellationToken::new(),
             client,
             places: Places { repositories, charts, secrets },
@@ -72,41 +64,82 @@ impl Shared {
         }
     }
 
-    /// Follows the served types and wakes the Applications that wait for one.
+    /// Follows what stands beside the Applications and the cluster that the controller talks to, and wakes those that
+    /// what moved concerns.
     pub(crate) async fn run_background(self: Arc<Self>, shutdown: CancellationToken) {
-        let mut changes = self.resources.changes();
-        let discovery = {
-            let (resources, stop) = (self.resources.clone(), shutdown.clone());
-            tokio::spawn(async move { resources.run(stop).await })
-        };
+        let mut changes = self.beside.changes();
+        let (client, namespace) = (self.client.clone(), self.settings.namespace.clone());
+        let beside = tokio::spawn(Arc::clone(&self.beside).run(client, namespace, shutdown.child_token()));
+        self.tend(&self.clusters.local);
+        let mut before = Arc::clone(&changes.borrow_and_update());
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 changed = changes.changed() => if changed.is_err() { break },
             }
-            let waiting: Vec<Key> = {
-                let memories = lock(&self.memories);
-                // A pass that runs may have seen the types as they were.
-                let concerned =
-                    |memory: &Option<Memory>| memory.as_ref().is_none_or(Memory::depends_on_types);
-                memories.iter().filter(|(_, memory)| concerned(memory)).map(|(key, _)| key.clone()).collect()
-            };
-            for key in waiting {
-                if self.triggers.send(key).await.is_err() {
-                    break;
-                }
+            let now = Arc::clone(&changes.borrow_and_update());
+            if !now.is_complete() {
+                continue;
             }
+            let moved = now.since(&before);
+            self.clusters.forget_unregistered(&now);
+            self.wake(|memory| memory.concerned_by(&moved)).await;
+            before = now;
         }
         self.stop.cancel();
         let mut watched = std::mem::take(&mut *lock(&self.watched));
         while watched.join_next().await.is_some() {}
-        self.live.close().await;
-        let _ = discovery.await;
+        let _ = beside.await;
     }
 
-    /// The server's version as charts see it.
-    pub(super) async fn kube_version(&self) -> Result<String, client::Error> {
-        self.kube_version.get_or_try_init(|| kube_version(&self.client)).await.cloned()
+    /// Follows a cluster that came into use.
+    pub(crate) fn tend(self: &Arc<Self>, cluster: &Arc<Cluster>) {
+        if self.stop.is_cancelled() {
+            return;
+        }
+        let (shared, cluster) = (Arc::clone(self), Arc::clone(cluster));
+        lock(&self.watched).spawn(async move { shared.follow(&cluster).await });
+    }
+
+    /// Wakes the Applications of a cluster that wait for a type, or for the cluster.
+    async fn follow(&self, cluster: &Arc<Cluster>) {
+        let (mut types, mut connections) = (cluster.resources.changes(), cluster.connections());
+        let running = cluster.run(self.stop.clone());
+        let mut running = std::pin::pin!(running);
+        loop {
+            tokio::select! {
+                () = &mut running => return,
+                changed = types.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.wake(|memory| memory.is_on(cluster) && memory.depends_on_types()).await;
+                }
+                changed = connections.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    if cluster.connection() != Connection::Unknown {
+                        self.wake(|memory| memory.is_on(cluster)).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Wakes the Applications of which this is true, and those that a pass looks at just now: it may have seen what
+    /// was before.
+    async fn wake(&self, concerned: impl Fn(&Memory) -> bool) {
+        let waiting: Vec<Key> = {
+            let memories = lock(&self.memories);
+            let concerned = |memory: &Option<Memory>| memory.as_ref().is_none_or(&concerned);
+            memories.iter().filter(|(_, memory)| concerned(memory)).map(|(key, _)| key.clone()).collect()
+        };
+        for key in waiting {
+            if self.triggers.send(key).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// What random functions of charts draw from.
@@ -115,17 +148,6 @@ impl Shared {
             .get_or_try_init(|| seed::read_or_make(&self.client, &self.settings.namespace))
             .await
             .copied()
-    }
-
-    pub(super) fn api_versions(&self, catalog: &Arc<Catalog>) -> Arc<Vec<String>> {
-        let mut cached = lock(&self.api_versions);
-        let versions = match &*cached {
-            Some((of, versions)) if Arc::ptr_eq(of, catalog) => return Arc::clone(versions),
-            Some((_, versions)) if **versions == catalog.api_versions() => Arc::clone(versions),
-            _ => Arc::new(catalog.api_versions()),
-        };
-        *cached = Some((Arc::clone(catalog), Arc::clone(&versions)));
-        versions
     }
 
     /// What is remembered of an Application; it is a pass's own until [`Shared::keep_memory`].
@@ -140,8 +162,8 @@ impl Shared {
     pub(super) fn forget(&self, key: &Key) {
         self.metrics.forget(key);
         let memory = lock(&self.memories).remove(key);
-        if let Some(Some(memory)) = memory {
-            self.live.interest(key, &memory.interests, &BTreeSet::new());
+        if let Some(Some(mut memory)) = memory {
+            memory.leave(key);
         }
         for users in lock(&self.users).values_mut() {
             users.remove(key);
@@ -149,7 +171,7 @@ impl Shared {
     }
 
     /// The kinds of everything that an Application's status says it manages.
-    pub(crate) async fn kinds_in_status(&self, object: &Value) -> Vec<ResourceType> {
+    pub(crate) async fn kinds_in_status(cluster: &Cluster, object: &Value) -> Vec<ResourceType> {
         let mut kinds = BTreeSet::new();
         for resource in object["status"]["resources"].as_array().into_iter().flatten() {
             let text = |field: &str| resource[field].as_str().unwrap_or_default().to_owned();
@@ -157,21 +179,10 @@ impl Shared {
         }
         let mut types = Vec::new();
         for (group, kind) in kinds {
-            if let Ok(served) = self.resources.preferred(&group, &kind).await {
+            if let Ok(served) = cluster.resources.preferred(&group, &kind).await {
                 types.push(served.resource);
             }
         }
         types
     }
-}
-
-/// `v1.34.0`, without what distributions append.
-pub(crate) async fn kube_version(client: &Client) -> Result<String, client::Error> {
-    let version = client.apiserver_version().await.map_err(|source| client::Error::Transport {
-        action: "ask for the server's version".to_owned(),
-        source: Box::new(source),
-    })?;
-    let number = version.git_version.trim_start_matches('v');
-    let number = number.split(['+', '-']).next().unwrap_or_default();
-    Ok(format!("v{number}"))
 }

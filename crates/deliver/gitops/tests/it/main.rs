@@ -4,6 +4,8 @@
 
 mod charts;
 mod checkmate;
+mod clusters;
 mod flow;
 mod operations;
+mod projects;
 mod world;

@@ -111,6 +111,36 @@ impl World {
         .await;
     }
 
+    /// An AppProject.
+    pub(crate) async fn project(&self, name: &str, spec: Value) {
+        self.create(json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "AppProject",
+            "metadata": {"name": name, "namespace": "argocd"}, "spec": spec,
+        }))
+        .await;
+    }
+
+    /// An Application with this spec.
+    pub(crate) async fn application_of(&self, name: &str, spec: Value) {
+        self.create(json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
+            "metadata": {"name": name, "namespace": "argocd"}, "spec": spec,
+        }))
+        .await;
+    }
+
+    /// Waits until a condition of an Application says this.
+    pub(crate) async fn condition(&self, name: &str, kind: &str, message: &str) -> Value {
+        self.until(name, &format!("{kind}: {message}"), |application| {
+            let conditions = application["status"]["conditions"].as_array();
+            conditions.into_iter().flatten().any(|condition| {
+                let said = condition["message"].as_str().unwrap_or_default();
+                condition["type"] == kind && said.contains(message)
+            })
+        })
+        .await
+    }
+
     pub(crate) fn api(&self, resource: &ResourceType) -> Api {
         Api::new(&self.client, resource)
     }
