@@ -46,6 +46,20 @@ pub fn matches_path(pattern: &str, text: &str) -> bool {
     false
 }
 
+/// As Go's `path.Match`: `*` and `?` stop at `/`, however many stars there are, and braces are letters.
+#[must_use]
+pub fn matches_go(pattern: &str, text: &str) -> bool {
+    let mut plain = String::with_capacity(pattern.len());
+    for character in pattern.chars() {
+        match character {
+            '*' if plain.ends_with('*') => {}
+            '{' => plain.push_str("\\{"),
+            other => plain.push(other),
+        }
+    }
+    matches_path(&plain, text)
+}
+
 /// All places in the pattern that the text read so far may have led to are followed at once, so that no pattern takes
 /// longer than its length times the text's.
 fn path(pattern: &[char], text: &[char]) -> bool {
@@ -89,7 +103,8 @@ fn skip_stars(pattern: &[char], places: &mut BTreeSet<usize>) {
 
 /// The pattern with its first `{…}` replaced by each alternative; `None` if it has none.
 fn alternatives(pattern: &str) -> Option<Vec<String>> {
-    let open = pattern.find('{')?;
+    let mut braces = pattern.match_indices('{').map(|(at, _)| at);
+    let open = braces.find(|at| !pattern[..*at].ends_with('\\'))?;
     let (mut depth, mut parts, mut start) = (0, Vec::new(), open + 1);
     for (at, character) in pattern[open..].char_indices() {
         let at = open + at;
@@ -188,6 +203,7 @@ mod tests {
             ("a\\*", "a*", true),
             ("a\\*", "ab", false),
             ("{a", "{a", true),
+            ("\\{a,b}", "{a,b}", true),
             ("**/*.yaml", "x/y/z.yaml", true),
         ] {
             assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
@@ -212,6 +228,8 @@ mod tests {
         ] {
             assert_eq!(matches_path(pattern, text), expected, "{pattern} {text}");
         }
+        assert!(matches_go("apps/**", "apps/a") && !matches_go("apps/**", "apps/a/b"));
+        assert!(matches_go("{a,b}", "{a,b}") && !matches_go("{a,b}", "a"));
         assert!(!matches_path(&"*a".repeat(200), &"b".repeat(2000)));
     }
 }

@@ -193,9 +193,10 @@ impl Project {
     pub fn permits_kind(&self, group: &str, kind: &str, name: &str, namespaced: bool) -> bool {
         let listed = |list: &[KindPattern], name: Option<&str>| {
             list.iter().any(|pattern| {
-                one_level(&pattern.kind, kind)
-                    && one_level(&pattern.group, group)
-                    && name.is_none_or(|name| pattern.name.is_empty() || one_level(&pattern.name, name))
+                glob::matches_go(&pattern.kind, kind)
+                    && glob::matches_go(&pattern.group, group)
+                    && name
+                        .is_none_or(|name| pattern.name.is_empty() || glob::matches_go(&pattern.name, name))
             })
         };
         if namespaced {
@@ -243,11 +244,6 @@ impl Project {
         });
         !namespace.is_empty() && !always_there && !ignored && self.permits_kind(group, kind, name, true)
     }
-}
-
-/// Go's `filepath.Match`: `*` does not cross `/`.
-fn one_level(pattern: &str, text: &str) -> bool {
-    pattern == text || glob::matches_path(pattern, text)
 }
 
 fn source_matches(pattern: &str, url: &str) -> bool {
