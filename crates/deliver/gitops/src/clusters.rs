@@ -311,6 +311,14 @@ enum Found {
     Registered(Arc<Registered>),
 }
 
+/// Whether a destination names a cluster.
+///
+/// # Errors
+/// What an InvalidSpecError condition says.
+pub(crate) fn known(beside: &Snapshot, destination: &Value) -> Result<(), String> {
+    find(beside, destination).map(drop)
+}
+
 fn find(beside: &Snapshot, destination: &Value) -> Result<Found, String> {
     let text = |field: &str| destination[field].as_str().unwrap_or_default();
     let (server, name) = (text("server").trim_end_matches('/'), text("name"));

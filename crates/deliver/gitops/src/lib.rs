@@ -1,4 +1,4 @@
-//! The Application controller: what Git describes, made so and kept so.
+//! The Application and ApplicationSet controllers: what Git describes, made so and kept so.
 //!
 //! Owns the loop around [`sync`]: for each Application it asks its AppProject, finds its cluster, resolves its sources,
 //! renders them, compares the result with the cluster, writes the status as Argo CD does, and syncs by itself or when
@@ -17,7 +17,7 @@
 //! - One resource whose namespace or kind is missing defers that resource alone, and it is tried again when the missing
 //!   thing appears. Any other failure stops the waves after it.
 //!
-//! Keeps out how manifests are rendered, how Git is read, and every decision that [`sync`] makes.
+//! Keeps out how manifests are rendered, how Git is read, and every decision that [`sync`] and [`applicationsets`] make.
 
 #![forbid(unsafe_code)]
 
@@ -37,6 +37,7 @@ mod operation;
 mod places;
 mod reconcile;
 mod render;
+mod sets;
 mod status;
 mod targets;
 
@@ -151,6 +152,7 @@ impl GitOps {
         let Self { shared, triggers } = self;
         let stop = shutdown.child_token();
         let background = tokio::spawn(Arc::clone(&shared).run_background(stop.clone()));
+        let sets = tokio::spawn(sets::run(Arc::clone(&shared), stop.clone()));
         let namespace = shared.settings.namespace.clone();
         let options = client::watch::WatchOptions {
             namespace: Some(namespace),
@@ -166,6 +168,7 @@ impl GitOps {
             .run(move |key| reconcile::pass(Arc::clone(&passes), key), shutdown)
             .await;
         stop.cancel();
+        let _ = sets.await;
         let _ = background.await;
     }
 }

@@ -53,11 +53,14 @@ impl Registered {
             entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
         };
         let namespaces = text("namespaces");
+        let mut annotations: BTreeMap<String, String> = map(meta::annotations(secret));
+        // It may hold the whole Secret, and templates of ApplicationSets see annotations.
+        annotations.remove(sync::annotations::LAST_APPLIED);
         Some(Self {
             name: text("name"),
             project: text("project"),
             labels: map(meta::labels(secret)),
-            annotations: map(meta::annotations(secret)),
+            annotations,
             namespaces: namespaces
                 .split(',')
                 .map(str::trim)
@@ -68,6 +71,19 @@ impl Registered {
             remote: remote(&server, &text("config")),
             server,
         })
+    }
+}
+
+impl Registered {
+    /// The cluster as generators of ApplicationSets see it.
+    pub(crate) fn as_cluster(&self) -> applicationsets::Cluster {
+        applicationsets::Cluster {
+            name: self.name.clone(),
+            server: self.server.clone(),
+            project: self.project.clone(),
+            labels: self.labels.clone(),
+            annotations: self.annotations.clone(),
+        }
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct Shared {
     pub(crate) beside: Arc<Beside>,
     pub(crate) clusters: Clusters,
     pub(crate) metrics: Arc<Metrics>,
-    pub(super) events: client::events::Recorder,
+    pub(crate) events: client::events::Recorder,
     pub(crate) renderers: Arc<Semaphore>,
     pub(crate) triggers: mpsc::Sender<Key>,
     /// A pass takes its Application's memory out, so that none waits for another; `None` while it runs.

@@ -8,4 +8,6 @@ mod clusters;
 mod flow;
 mod operations;
 mod projects;
+mod roots;
+mod sets;
 mod world;
