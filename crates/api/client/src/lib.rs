@@ -1,9 +1,9 @@
 //! One Kubernetes client for everybody.
 //!
 //! Owns what every controller needs on top of [`kube::Client`]: dynamic objects ([`dynamic`]), discovery
-//! ([`discovery`]), list-and-watch ([`watch`]), the reconcile loop ([`controller`]), Events ([`events`]),
-//! waiting for a state ([`wait`]), counting what was asked ([`requests`]), and clients for clusters elsewhere
-//! ([`remote`]).
+//! ([`discovery`]), list-and-watch ([`watch`]), the reconcile loop ([`controller`]), Events ([`events`]), logs
+//! ([`logs`]), waiting for a state ([`wait`]), counting what was asked ([`requests`]), clients for clusters elsewhere
+//! ([`remote`]), and the way from a kubeconfig to a client ([`mod@connect`]).
 //!
 //! What must hold:
 //! - Nobody here knows whether the [`Client`] ends in this process or on another cluster.
@@ -19,12 +19,14 @@
 pub mod backoff;
 pub mod claim;
 pub mod conditions;
+pub mod connect;
 pub mod controller;
 pub mod discovery;
 pub mod dynamic;
 mod error;
 pub mod events;
 pub mod hash;
+pub mod logs;
 pub mod remote;
 pub mod requests;
 pub mod resource;

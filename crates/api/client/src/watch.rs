@@ -8,7 +8,7 @@
 //! The stream never ends by itself and yields no errors: there is nothing a consumer could do about them. They are logged
 //! here, once per state and not per attempt. Dropping the stream closes the connection.
 
-mod lines;
+pub(crate) mod lines;
 
 use std::time::Duration;
 

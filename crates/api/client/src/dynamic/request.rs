@@ -41,6 +41,8 @@ impl Query {
 /// What form of answer is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Accept {
+    /// Whatever it is: the lines of a log.
+    Any,
     Json,
     /// Metadata of one object or of each watch event's object.
     Metadata,
@@ -53,6 +55,7 @@ pub(crate) enum Accept {
 impl Accept {
     fn header(self) -> &'static str {
         match self {
+            Accept::Any => "*/*",
             Accept::Json => "application/json",
             Accept::Metadata => {
                 "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
