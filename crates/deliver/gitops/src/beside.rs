@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::dynamic::ListOptions;
 use client::watch::{Event, WatchOptions, watch};
 use client::{Api, Client, Key, ResourceType, resource};
 use futures::StreamExt as _;
@@ -70,6 +71,17 @@ impl Snapshot {
             unwritten.then(|| Arc::new(Project::unrestricted(name)))
         };
         found.or_else(implicit)
+    }
+
+    /// The registered clusters alone, read once.
+    pub(crate) async fn of_clusters(client: &Client, namespace: &str) -> Result<Self, client::Error> {
+        let selected = ListOptions { labels: Some(registered::SELECTOR.to_owned()), ..ListOptions::all() };
+        let secrets = Api::new(client, &resource::SECRETS).list_all(Some(namespace), &selected).await?;
+        let mut snapshot = Self::default();
+        for secret in secrets.items {
+            snapshot.put(Kind::Clusters, meta::name(&secret).to_owned(), Some(secret));
+        }
+        Ok(snapshot)
     }
 
     pub(crate) fn clusters(&self) -> impl Iterator<Item = &Arc<Registered>> {

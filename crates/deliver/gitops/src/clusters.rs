@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::beside::{Registered, Snapshot};
 use crate::live::{Live, Scope};
+use crate::preview::PreviewError;
 
 /// How the cluster that the controller talks to is named.
 pub(crate) const IN_CLUSTER_SERVER: &str = "https://kubernetes.default.svc";
@@ -309,6 +310,27 @@ fn same_connection(left: &Registered, right: &Registered) -> bool {
 enum Found {
     Local,
     Registered(Arc<Registered>),
+}
+
+/// A client for the cluster of a destination, where no controller follows the clusters.
+pub(crate) async fn destination(
+    local: &Client,
+    namespace: &str,
+    destination: &Value,
+) -> Result<Client, PreviewError> {
+    if let Ok(Found::Local) = find(&Snapshot::default(), destination) {
+        return Ok(local.clone());
+    }
+    let beside = Snapshot::of_clusters(local, namespace).await?;
+    let registered = match find(&beside, destination).map_err(PreviewError::Destination)? {
+        Found::Local => return Ok(local.clone()),
+        Found::Registered(registered) if registered.server == IN_CLUSTER_SERVER => return Ok(local.clone()),
+        Found::Registered(registered) => registered,
+    };
+    let name = &registered.name;
+    let remote = registered.remote.as_ref();
+    let remote = remote.map_err(|reason| PreviewError::Destination(format!("cluster {name:?}: {reason}")))?;
+    Ok(remote::connect(remote).await?)
 }
 
 /// Whether a destination names a cluster.

@@ -35,6 +35,7 @@ mod live;
 mod metrics;
 mod operation;
 mod places;
+mod preview;
 mod reconcile;
 mod render;
 mod sets;
@@ -54,6 +55,7 @@ use tokio_util::sync::CancellationToken;
 pub use bootstrap::{Bootstrap, BootstrapError, BootstrapRequest, bootstrap};
 pub use error::Error;
 pub use metrics::{Counts, Exposition, Metrics};
+pub use preview::{Preview, PreviewError, PreviewRequest, Previewed, Refresh, preview};
 pub use render::{RenderError, RenderRequest, render};
 
 /// The service account that the controller acts as.

@@ -29,6 +29,7 @@ use crate::operation::{OperationPhase, Progress, Syncing};
 use crate::status::{self, Compared, Condition, Findings};
 use crate::targets::Targets;
 use memory::{Known, Memory};
+pub(crate) use seed::read_or_make as read_or_make_seed;
 pub(crate) use shared::Shared;
 pub(crate) use site::{NoSite, Site, Window};
 

@@ -32,6 +32,12 @@ pub struct RenderRequest {
 #[error("{0}")]
 pub struct RenderError(String);
 
+impl RenderError {
+    pub(crate) fn new(message: String) -> Self {
+        Self(message)
+    }
+}
+
 /// The manifests of an Application, in the order in which its sources give them.
 ///
 /// # Errors

@@ -13,7 +13,7 @@ const NAME: &str = "mainstay-render-seed";
 const FIELD: &str = "seed";
 
 /// Reads the seed, or makes it where there is none yet.
-pub(super) async fn read_or_make(client: &Client, namespace: &str) -> Result<[u8; 32], client::Error> {
+pub(crate) async fn read_or_make(client: &Client, namespace: &str) -> Result<[u8; 32], client::Error> {
     let secrets = Api::new(client, &resource::SECRETS);
     let key = Key::namespaced(namespace, NAME);
     if let Some(secret) = secrets.find(&key).await? {
