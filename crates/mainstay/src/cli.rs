@@ -1,13 +1,29 @@
 //! What a person types: flags and arguments, checked only for their form.
 
+mod admin;
+mod app;
+mod connect;
 mod render;
+mod spec;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use admin::{
+    AppSet, AppSetCommand, Cluster, ClusterAdd, ClusterCommand, Completion, KindRule, Project,
+    ProjectCommand, ProjectFlags, Repo, RepoAdd, RepoCommand, RepoCreds, RepoType, RuleList, Why, WhyFormat,
+};
+pub(crate) use app::{
+    ActionsCommand, ActionsList, ActionsRun, App, AppCommand, Create, Delete, DeleteResource, Diff, Get,
+    GetFormat, History, HistoryFormat, List, Logs, ManifestSource, Manifests, OneResource, Patch,
+    PatchResource, PatchType, PropagationPolicy, Refresh, Resources, Rollback, Set, Strategy, Sync, Unset,
+    Wait,
+};
+pub(crate) use connect::{Connect, Filter, Format, Selected};
 pub(crate) use render::{Output as RenderOutput, Render};
+pub(crate) use spec::{SpecFlags, SyncPolicy};
 
 /// The whole platform of a GitOps repository in one process.
 #[derive(Debug, Parser)]
@@ -23,14 +39,30 @@ pub(crate) enum Command {
     Up(Up),
     /// Stop what a data directory still runs and leave nothing on the machine; its data stays.
     Down(Down),
-    /// Print what a chart, a kustomization, a directory or an Application becomes.
+    /// Work with Applications.
+    App(App),
+    /// Work with ApplicationSets.
+    #[command(name = "appset")]
+    AppSet(AppSet),
+    /// Work with projects: what their Applications may use and where they may deploy.
+    #[command(name = "project", visible_alias = "proj")]
+    Project(Project),
+    /// Work with repositories and their credentials.
+    Repo(Repo),
+    /// Work with the credentials of all repositories whose URLs begin alike.
+    #[command(name = "repocreds")]
+    RepoCreds(RepoCreds),
+    /// Work with the clusters that Applications deploy to, and save and restore the embedded one.
+    Cluster(Cluster),
+    /// Say why an object is not well, down to the cause; exit with 1 if it is not, with 2 if it cannot be told.
+    Why(Why),
+    /// Print the script by which a shell completes commands and flags.
+    Completion(Completion),
     /// Print what a chart, a kustomization, a directory or an Application becomes.
     #[command(disable_version_flag = true)]
     Render(Box<Render>),
     /// Work with the images of a data directory.
     Image(Image),
-    /// Save the objects of the embedded cluster to a file, and take them from one.
-    Cluster(Cluster),
     /// The HTTP service that the examples deploy, configured by its environment.
     #[command(hide = true)]
     DemoService,
@@ -41,7 +73,7 @@ pub(crate) enum Command {
 pub(crate) struct DataDir {
     /// Where everything is kept, mode 0700: the cluster's objects, images, volumes and the kubeconfig
     /// [default: /var/lib/mainstay for root, otherwise ~/.local/share/mainstay].
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     pub(crate) data_dir: Option<PathBuf>,
 }
 
@@ -99,28 +131,6 @@ pub(crate) struct Up {
 
 #[derive(Debug, Args)]
 pub(crate) struct Down {
-    #[command(flatten)]
-    pub(crate) data: DataDir,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Cluster {
-    #[command(subcommand)]
-    pub(crate) command: ClusterCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ClusterCommand {
-    /// Write all objects, Secrets among them, to a file with mode 0600, as of one moment; the cluster may be running.
-    Backup(ClusterFile),
-    /// Check a backup and put its objects into a data directory that has none yet.
-    Restore(ClusterFile),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ClusterFile {
-    /// The backup.
-    pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) data: DataDir,
 }

@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::cli;
 use crate::data_dir;
@@ -19,6 +19,8 @@ pub(crate) struct Environment {
     pub(crate) root: bool,
     home: Option<PathBuf>,
     cache: Option<PathBuf>,
+    /// The files that `KUBECONFIG` names.
+    kubeconfig: Vec<PathBuf>,
     /// On whose behalf sudo runs this.
     pub(crate) caller: Option<Caller>,
     /// The arguments, without the program's name.
@@ -34,6 +36,9 @@ impl Environment {
             root: nix::unistd::geteuid().is_root(),
             home: env::var_os("HOME").map(PathBuf::from),
             cache: env::var_os("XDG_CACHE_HOME").map(PathBuf::from),
+            kubeconfig: env::var_os("KUBECONFIG")
+                .map(|paths| env::split_paths(&paths).collect())
+                .unwrap_or_default(),
             caller: Caller::from_sudo(variable("SUDO_UID").as_deref(), variable("SUDO_GID").as_deref()),
             arguments: env::args_os().skip(1).collect(),
         }
@@ -46,6 +51,35 @@ impl Environment {
             None => data_dir::default_path(self.root, self.home.as_deref())?,
         };
         std::path::absolute(&path).with_context(|| format!("find {}", path.display()))
+    }
+
+    /// The kubeconfigs that a command reads, of which the earlier win.
+    pub(crate) fn kubeconfigs(&self, typed: &cli::Connect) -> Result<Vec<PathBuf>> {
+        if let Some(path) = &typed.kubeconfig {
+            return Ok(vec![path.clone()]);
+        }
+        let named: Vec<PathBuf> = self
+            .kubeconfig
+            .iter()
+            .filter(|path| !path.as_os_str().is_empty() && path.exists())
+            .cloned()
+            .collect();
+        if typed.data.data_dir.is_none() && !named.is_empty() {
+            return Ok(named);
+        }
+        let own = self.data_dir(&typed.data)?.join("kubeconfig");
+        match std::fs::metadata(&own) {
+            Ok(_) => Ok(vec![own]),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => bail!(
+                "{} belongs to somebody else (`sudo`?); name a kubeconfig with --kubeconfig or KUBECONFIG",
+                own.display()
+            ),
+            Err(_) => bail!(
+                "no cluster: {} is not there, because `mainstay up` has not run with this data directory; \
+                 name a kubeconfig with --kubeconfig or KUBECONFIG",
+                own.display()
+            ),
+        }
     }
 
     /// Where a command keeps what it fetched, apart from any data directory.

@@ -5,29 +5,37 @@
 #![expect(clippy::print_stderr, reason = "a command-line tool speaks to its user")]
 
 mod allocator;
+mod app;
+mod applicationsets;
 mod cli;
-mod cluster;
+mod clusters;
 mod data_dir;
 mod down;
 mod environment;
 mod image;
 mod preflight;
 mod privilege;
+mod projects;
+mod remote;
 mod render;
+mod repositories;
 mod settings;
+mod sources;
 mod up;
+mod why_command;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Cli, ClusterCommand, Command, ImageCommand};
+use crate::cli::{Cli, Command, ImageCommand};
 use crate::data_dir::DataDir;
 use crate::environment::Environment;
+use crate::remote::ended;
 
 /// What is logged if `MAINSTAY_LOG` does not say. The network asks the kernel for things that may not be there, which nlink
 /// takes for failures.
@@ -67,11 +75,24 @@ fn run(cli: Cli, environment: &Environment) -> Result<ExitCode> {
     if matches!(cli.command, Command::DemoService) {
         return demo_service().map(|()| ExitCode::SUCCESS);
     }
+    if let Command::Completion(completion) = cli.command {
+        // Into memory first: a reader that reads no further is no reason to panic.
+        let mut script = Vec::new();
+        clap_complete::generate(completion.shell, &mut Cli::command(), "mainstay", &mut script);
+        return remote::output::say(&String::from_utf8_lossy(&script)).map(|()| ExitCode::SUCCESS);
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(async {
         match cli.command {
             Command::Render(render) => return render::run(&render, environment).await,
+            Command::App(app) => return Ok(ended(app::run(app, environment).await)),
+            Command::AppSet(sets) => return Ok(ended(applicationsets::run(sets, environment).await)),
+            Command::Project(project) => return Ok(ended(projects::run(project, environment).await)),
+            Command::Repo(repo) => return Ok(ended(repositories::run(repo, environment).await)),
+            Command::RepoCreds(creds) => return Ok(ended(repositories::templates(creds, environment).await)),
+            Command::Cluster(cluster) => return Ok(ended(clusters::run(cluster, environment).await)),
+            Command::Why(why) => return Ok(ended(why_command::run(why, environment).await)),
             Command::Up(up) => up::run(&up, environment).await,
             Command::Down(down) => down::run(&down, environment).await,
             Command::Image(image) => match image.command {
@@ -79,15 +100,7 @@ fn run(cli: Cli, environment: &Environment) -> Result<ExitCode> {
                 ImageCommand::List(data) => image::list(&create(&data, environment)?).await,
                 ImageCommand::Push(push) => image::push(&create(&push.data, environment)?, &push).await,
             },
-            Command::Cluster(cluster) => match cluster.command {
-                ClusterCommand::Backup(asked) => {
-                    cluster::backup(&DataDir::open(&environment.data_dir(&asked.data)?)?, &asked.file)
-                }
-                ClusterCommand::Restore(asked) => {
-                    cluster::restore(&asked.file, &create(&asked.data, environment)?)
-                }
-            },
-            Command::DemoService => unreachable!("answered above"),
+            Command::Completion(_) | Command::DemoService => unreachable!("answered above"),
         }?;
         Ok(ExitCode::SUCCESS)
     })

@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 
 use crate::data_dir::DataDir;
 use crate::settings::{Repository, Settings};
+use crate::sources::Sources;
 use crate::up::cluster::Cluster;
 use crate::up::tasks::Tasks;
 use crate::up::watching::say;
@@ -30,8 +31,10 @@ pub(crate) async fn start(
 ) -> Result<()> {
     let repositories =
         Repositories::new(git::Config::new(data.repositories())).context("open the repositories")?;
+    let mut told = Sources { mirrors: settings.mirrors.clone(), ..Sources::default() };
     for (url, path) in &settings.sources {
         let mapping = Mapping::new(url.clone(), path.clone());
+        told.mappings.push(mapping.clone());
         repositories.map(mapping).with_context(|| format!("answer {url} from {}", path.display()))?;
         say(&format!("mapping         {url} is answered from {}", path.display()));
     }
@@ -41,8 +44,9 @@ pub(crate) async fn start(
     let client = cluster.account(gitops::SERVICE_ACCOUNT);
     // Before the controller starts, so that it never asks a host for what is answered from here.
     if let Some(request) = request(settings) {
-        bootstrap(settings, &client, &repositories, &charts, request).await?;
+        told.mappings.extend(bootstrap(settings, &client, &repositories, &charts, request).await?);
     }
+    told.publish(&cluster.admin(), why::NAMESPACE).await?;
     let mut controller = gitops::Settings::default();
     if !settings.node {
         controller.health_gates = HealthGates::Ignore;
@@ -65,29 +69,29 @@ fn metrics(controller: &GitOps) -> MetricsSource {
     })
 }
 
-/// Creates the first Applications. A remote repository that cannot be read now does not keep down what was deployed from
-/// it before.
+/// Creates the first Applications; returns what is answered from here from now on. A remote repository that cannot be
+/// read now does not keep down what was deployed from it before.
 async fn bootstrap(
     settings: &Settings,
     client: &Client,
     repositories: &Repositories,
     charts: &Charts,
     request: BootstrapRequest,
-) -> Result<()> {
+) -> Result<Vec<Mapping>> {
     let place = request.repository.clone();
     match gitops::bootstrap(client, repositories, charts, request).await {
         Ok(made) => {
-            for mapping in made.mappings {
+            for mapping in &made.mappings {
                 say(&format!("mapping         {} is answered from {}", mapping.url, mapping.path.display()));
             }
             say(&format!("created         {}", made.created.join(", ")));
-            Ok(())
+            Ok(made.mappings)
         }
         Err(error)
             if matches!(settings.repository, Repository::Remote { .. }) && deployed(client).await? =>
         {
             say(&format!("not read        {place}: {}", client::chain(&error)));
-            Ok(())
+            Ok(Vec::new())
         }
         Err(error) => Err(error).context("read the repository"),
     }
