@@ -28,7 +28,8 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// Writes them; a ConfigMap that has nothing to tell any more goes away.
+    /// Writes them, into the namespace that Applications are created in, which is made first; a ConfigMap that has
+    /// nothing to tell any more goes away.
     pub(crate) async fn publish(&self, client: &Client, namespace: &str) -> Result<()> {
         let api = Api::new(client, &resource::CONFIG_MAPS);
         let key = Key::namespaced(namespace, NAME);
@@ -46,6 +47,12 @@ impl Sources {
             {
                 return Err(error).context("create the namespace of the mappings");
             }
+        }
+        if self.mappings.is_empty() && self.mirrors.is_empty() {
+            return api
+                .delete_if_exists(&key, &DeleteOptions::default())
+                .await
+                .context("remove the mappings");
         }
         api.apply(&self.object(namespace), "mainstay", true).await.context("write the mappings")?;
         Ok(())

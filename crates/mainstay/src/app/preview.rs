@@ -1,5 +1,6 @@
 //! What an Application would become, rendered here as the controller renders it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -8,7 +9,7 @@ use client::Key;
 use client::dynamic::{Patch, PatchOptions};
 use git::{Mapping, Repositories};
 use gitops::{Preview, PreviewRequest, Previewed, Refresh};
-use objects::Value;
+use objects::{Value, meta};
 use serde_json::json;
 
 use super::select::Pattern;
@@ -31,7 +32,7 @@ pub(super) struct Instead<'a> {
 
 /// Renders an Application and compares it with the cluster.
 pub(super) async fn of(remote: &Remote, mut application: Value, instead: Instead<'_>) -> Result<Preview> {
-    let _progress = Progress::start(format!("rendering {}", objects::meta::name(&application)));
+    let _progress = Progress::start(format!("rendering {}", meta::name(&application)));
     if let Some(revision) = instead.revision {
         track(&mut application, revision)?;
     }
@@ -106,7 +107,11 @@ pub(super) async fn dry_run(remote: &Remote, application: Value, args: &Sync) ->
     let patterns: Vec<Pattern> =
         args.resource.iter().map(|one| Pattern::parse(one)).collect::<Result<_>>()?;
     let instead = Instead { revision: args.revision.as_deref(), local: None, refresh: Refresh::Latest };
+    let brings =
+        sync::SyncOptions::from_value(&application["spec"]["syncPolicy"]["syncOptions"]).create_namespace();
+    let namespace = text(&application, "/spec/destination/namespace").to_owned();
     let preview = of(remote, application, instead).await?;
+    let made = Made::of(&preview, brings.then_some(namespace));
     let mut table = Table::new(&["GROUP", "KIND", "NAMESPACE", "NAME", "ACTION", "MESSAGE"]);
     let mut refused = false;
     for one in preview.resources.iter().filter(|one| Pattern::choose(&patterns, &one.key)) {
@@ -115,8 +120,9 @@ pub(super) async fn dry_run(remote: &Remote, application: Value, args: &Sync) ->
         if let (Some(target), "create" | "configure") = (&one.target, action)
             && let Err(error) = check(remote, target).await
         {
-            refused = true;
-            message = error;
+            // What the same sync makes first is no reason to refuse what comes after it.
+            refused |= !made.explains(target, &error);
+            message = error.message();
         }
         let key = &one.key;
         table.row([key.group.as_str(), &key.kind, &key.namespace, &key.name, action, &message]);
@@ -126,9 +132,45 @@ pub(super) async fn dry_run(remote: &Remote, application: Value, args: &Sync) ->
 }
 
 /// Whether the API would take an object: an apply that stores nothing.
-async fn check(remote: &Remote, target: &Value) -> Result<(), String> {
-    let served = remote.resources.resolve_object(target).await.map_err(|error| error.message())?;
+async fn check(remote: &Remote, target: &Value) -> Result<(), client::Error> {
+    let served = remote.resources.resolve_object(target).await?;
     let options = PatchOptions { force: true, dry_run: true, ..PatchOptions::manager(sync::FIELD_MANAGER) };
     let applied = remote.api(&served).patch(&Key::of(target), &Patch::Apply(target.clone()), &options).await;
-    applied.map(|_| ()).map_err(|error| error.message())
+    applied.map(|_| ())
+}
+
+/// Namespaces and kinds that a sync makes before what needs them.
+struct Made {
+    namespaces: BTreeSet<String>,
+    kinds: BTreeSet<(String, String)>,
+}
+
+impl Made {
+    fn of(preview: &Preview, created: Option<String>) -> Self {
+        let mut made = Self { namespaces: created.into_iter().collect(), kinds: BTreeSet::new() };
+        for target in preview.resources.iter().filter_map(|one| one.target.as_ref()) {
+            match meta::kind(target) {
+                "Namespace" => {
+                    made.namespaces.insert(meta::name(target).to_owned());
+                }
+                "CustomResourceDefinition" => {
+                    let part = |pointer: &str| text(target, pointer).to_owned();
+                    made.kinds.insert((part("/spec/group"), part("/spec/names/kind")));
+                }
+                _ => {}
+            }
+        }
+        made
+    }
+
+    fn explains(&self, target: &Value, error: &client::Error) -> bool {
+        if error.is_unknown_kind() {
+            let version = text(target, "/apiVersion");
+            let group = version.split_once('/').map_or("", |(group, _)| group);
+            return self.kinds.contains(&(group.to_owned(), meta::kind(target).to_owned()));
+        }
+        let subject = error.status().and_then(|status| status.subject.as_ref());
+        error.is_not_found()
+            && subject.is_some_and(|(kind, name)| kind == "namespaces" && self.namespaces.contains(name))
+    }
 }

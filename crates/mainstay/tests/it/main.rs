@@ -3,6 +3,7 @@
 
 mod backup;
 mod checkmate;
+mod commands;
 mod crash;
 mod demo;
 mod images;
