@@ -36,15 +36,14 @@ impl World<'_> {
     fn rsa_key(&self, bits: usize) -> Result<RsaPrivateKey, String> {
         let failed = |error: String| format!("error generating rsa key: {error}");
         let mut fill = |buffer: &mut [u8]| gotmpl::Environment::random(self, buffer);
-        let mut prime = || {
-            let words = match bits {
-                CA_BITS => primes::prime::<16, 20>(&mut fill)?.to_vec(),
-                _ => primes::prime::<32, 40>(&mut fill)?.to_vec(),
-            };
-            let bytes: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
-            Ok(BigUint::from_bytes_le(&bytes))
+        let words = match bits {
+            CA_BITS => primes::pair::<16, 20>(&mut fill).map(|pair| pair.map(|prime| prime.to_vec())),
+            _ => primes::pair::<32, 40>(&mut fill).map(|pair| pair.map(|prime| prime.to_vec())),
         };
-        let (first, second) = (prime().map_err(failed)?, prime().map_err(failed)?);
+        let [first, second] = words.map_err(failed)?.map(|words| {
+            let bytes: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
+            BigUint::from_bytes_le(&bytes)
+        });
         RsaPrivateKey::from_p_q(first, second, BigUint::from(primes::EXPONENT))
             .map_err(|error| failed(error.to_string()))
     }

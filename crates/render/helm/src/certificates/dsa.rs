@@ -13,7 +13,7 @@ const ORDER: usize = 32;
 /// A new key in PEM.
 pub(super) fn private_key(fill: &mut dyn FnMut(&mut [u8]) -> Result<(), String>) -> Result<String, String> {
     let one = BigUint::from(1u8);
-    let order_words = primes::prime::<4, 6>(fill)?;
+    let order_words = primes::prime::<4, 8>(fill)?;
     let order = BigUint::from_bytes_le(&order_words.map(u64::to_le_bytes).concat());
     let prime = loop {
         if let Some(prime) = primes::prime_above_multiple(&order, PRIME, fill)? {

@@ -5,7 +5,8 @@
 //! processor multiplies eight numbers at once, and one after the other elsewhere.
 //!
 //! Every prime is 3 modulo 4, so that one exponentiation to `(n - 1) / 2` is a whole Miller-Rabin round: the result is
-//! 1 or -1 for a prime. A candidate has to pass eight rounds with different bases; FIPS 186-5 asks for five.
+//! 1 or -1 for a prime. A candidate has to pass five rounds with different bases, as FIPS 186-5 asks for; those after the
+//! first are made for both primes of a key at once.
 
 #![expect(clippy::cast_possible_truncation, reason = "arithmetic on limbs takes numbers apart")]
 
@@ -14,7 +15,11 @@ mod lanes;
 use std::sync::OnceLock;
 
 /// The largest factor the sieve knows: more would take longer to divide by than it saves.
-const LARGEST_FACTOR: usize = 1 << 14;
+const LARGEST_FACTOR: usize = 1 << 16;
+/// The same for numbers that are divided one by one.
+const LARGEST_DIVISOR: u32 = 1 << 14;
+/// How many factors the sieve divides by at once.
+const TOGETHER: usize = 8;
 /// How many candidates a window has, four apart. One window in three hundred has no prime (of 1024 bits).
 const WINDOW: usize = 2048;
 /// The public exponent of every key; it must not divide `p - 1`.
@@ -22,10 +27,36 @@ pub(super) const EXPONENT: u64 = 65537;
 /// Bases of the first round and of those that confirm it.
 const FIRST: [u64; 8] = [2; 8];
 const CONFIRM: [u64; 8] = [3, 5, 7, 11, 13, 17, 19, 23];
+const CONFIRM_TWO: [u64; 8] = [3, 5, 7, 11, 3, 5, 7, 11];
 
-/// A random prime of `64 * W` bits with its two highest bits set, as little-endian words. `L` is how many limbs of 52
-/// bits it has, with some bits to spare.
+/// Two random primes of `64 * W` bits with their two highest bits set, as little-endian words. `L` is how many limbs of
+/// 52 bits they have, with some bits to spare.
+pub(super) fn pair<const W: usize, const L: usize>(
+    fill: &mut dyn FnMut(&mut [u8]) -> Result<(), String>,
+) -> Result<[[u64; W]; 2], String> {
+    loop {
+        let (p, q) = (likely::<W, L>(fill)?, likely::<W, L>(fill)?);
+        let passed = lanes::rounds::<W, L>(&[p, p, p, p, q, q, q, q], CONFIRM_TWO);
+        if passed.iter().all(|passed| *passed) {
+            return Ok([p, q]);
+        }
+    }
+}
+
+/// One such prime.
 pub(super) fn prime<const W: usize, const L: usize>(
+    fill: &mut dyn FnMut(&mut [u8]) -> Result<(), String>,
+) -> Result<[u64; W], String> {
+    loop {
+        let found = likely::<W, L>(fill)?;
+        if lanes::rounds::<W, L>(&[found; 8], CONFIRM).iter().all(|passed| *passed) {
+            return Ok(found);
+        }
+    }
+}
+
+/// A random number that passed the first round.
+fn likely<const W: usize, const L: usize>(
     fill: &mut dyn FnMut(&mut [u8]) -> Result<(), String>,
 ) -> Result<[u64; W], String> {
     loop {
@@ -65,7 +96,8 @@ pub(super) fn prime_above_multiple(
         let Some(words) = words.first_chunk::<32>().filter(|words| words[31] >> 63 == 1) else {
             return Ok(None);
         };
-        let divisible = || small_primes().iter().any(|&factor| remainder(words, factor) == 0);
+        let mut divisors = small_primes().iter().copied().take_while(|&prime| prime < LARGEST_DIVISOR);
+        let mut divisible = || divisors.any(|factor| remainder(words, factor) == 0);
         if words[0] % 4 == 3 && !divisible() {
             batch.push(*words);
         }
@@ -79,7 +111,7 @@ pub(super) fn prime_above_multiple(
     Ok(prime.map(|words| rsa::BigUint::from_bytes_le(&words.map(u64::to_le_bytes).concat())))
 }
 
-/// The first prime from `start` on, in steps of four.
+/// The first number from `start` on, in steps of four, that passes the first round.
 fn search<const W: usize, const L: usize>(start: &[u64; W]) -> Option<[u64; W]> {
     let mut left = candidates(start).into_iter().filter_map(|step| plus(start, 4 * step as u64));
     loop {
@@ -93,8 +125,7 @@ fn search<const W: usize, const L: usize>(start: &[u64; W]) -> Option<[u64; W]> 
         let passed = lanes::rounds::<W, L>(&batch, FIRST);
         let likely = batch.iter().zip(passed).filter(|(_, passed)| *passed).map(|(candidate, _)| candidate);
         for candidate in likely {
-            let coprime = remainder(candidate, EXPONENT as u32) != 1;
-            if coprime && lanes::rounds::<W, L>(&[*candidate; 8], CONFIRM).iter().all(|passed| *passed) {
+            if remainder(candidate, EXPONENT as u32) != 1 {
                 return Some(*candidate);
             }
         }
@@ -104,14 +135,38 @@ fn search<const W: usize, const L: usize>(start: &[u64; W]) -> Option<[u64; W]> 
 /// The steps from `start` at which no small factor divides the number.
 fn candidates<const W: usize>(start: &[u64; W]) -> Vec<usize> {
     let mut composite = vec![false; WINDOW];
-    for &factor in small_primes() {
-        // start + 4 * step = 0 modulo the factor; the inverse of 4 is a quarter of the first multiple plus one.
-        let inverse = (1..4).map(|times| times * factor + 1).find(|number| number % 4 == 0).unwrap_or(4) / 4;
-        let negative = (factor - remainder(start, factor)) % factor;
-        let first = (u64::from(negative) * u64::from(inverse) % u64::from(factor)) as usize;
-        composite.iter_mut().skip(first).step_by(factor as usize).for_each(|slot| *slot = true);
+    let (groups, rest) = small_primes().as_chunks::<TOGETHER>();
+    let mut last = [3; TOGETHER];
+    last[..rest.len()].copy_from_slice(rest);
+    for factors in groups.iter().chain([&last]) {
+        for (first, factor) in first_multiples(start, factors).into_iter().zip(factors) {
+            composite.iter_mut().skip(first).step_by(*factor as usize).for_each(|slot| *slot = true);
+        }
     }
     (0..WINDOW).filter(|&step| !composite[step]).collect()
+}
+
+/// At which step from `start`, four apart, each factor divides the number first. Factors are below 2^16.
+fn first_multiples<const W: usize>(start: &[u64; W], factors: &[u32; TOGETHER]) -> [usize; TOGETHER] {
+    let factors = factors.map(u64::from);
+    // Montgomery's reduction divides by 2^32 at every half of a word, and that goes for eight factors at once.
+    let inverses = factors.map(|factor| u64::from(lanes::negative_inverse(factor) as u32));
+    let mut rest = [0u64; TOGETHER];
+    for half in start.iter().flat_map(|word| [word & 0xFFFF_FFFF, word >> 32]) {
+        for ((rest, factor), inverse) in rest.iter_mut().zip(factors).zip(inverses) {
+            let sum = *rest + half;
+            let multiple = ((sum & 0xFFFF_FFFF) * inverse) & 0xFFFF_FFFF;
+            *rest = (sum + multiple * factor) >> 32;
+        }
+    }
+    // start = rest * 2^(64 * W), and start + 4 * step = 0, so step = -rest * 2^(64 * W - 2).
+    std::array::from_fn(|at| {
+        let (factor, rest) = (factors[at], rest[at] % factors[at]);
+        let power = (0..(64 * W).ilog2()).fold(2, |power, _| power * power % factor);
+        let quarter =
+            (0..2).fold(power, |half, _| if half % 2 == 0 { half / 2 } else { (half + factor) / 2 });
+        ((factor - rest) * quarter % factor) as usize
+    })
 }
 
 /// The odd primes below [`LARGEST_FACTOR`].
@@ -176,19 +231,35 @@ mod tests {
     #[test]
     fn finds_primes_of_both_sizes() {
         let mut fill = seeded();
-        for _ in 0..3 {
-            let found = prime::<16, 20>(&mut fill).unwrap();
+        for found in pair::<16, 20>(&mut fill).unwrap().into_iter().chain(pair::<16, 20>(&mut fill).unwrap())
+        {
             assert!(is_prime(&found));
             assert_eq!(found[15] >> 62, 3);
         }
-        assert!(is_prime(&prime::<32, 40>(&mut fill).unwrap()));
+        assert!(is_prime(&likely::<32, 40>(&mut fill).unwrap()));
+    }
+
+    /// The sieve takes out what a factor divides and nothing else.
+    #[test]
+    fn sieves_by_all_factors() {
+        let mut fill = seeded();
+        let mut bytes = [0; 128];
+        fill(&mut bytes).unwrap();
+        let mut start: [u64; 16] = std::array::from_fn(|at| u64::from_le_bytes(bytes.as_chunks::<8>().0[at]));
+        start[0] |= 3;
+        let left = candidates::<16>(&start);
+        for step in 0..100 {
+            let number = plus(&start, 4 * step as u64).unwrap();
+            let divisible = small_primes().iter().any(|&factor| remainder(&number, factor) == 0);
+            assert_eq!(left.contains(&step), !divisible, "{step}");
+        }
     }
 
     /// Both ways of testing give the same answer, also for numbers that are no primes.
     #[test]
     fn one_at_a_time_is_eight_at_a_time() {
         let mut fill = seeded();
-        let prime = prime::<16, 20>(&mut fill).unwrap();
+        let prime = likely::<16, 20>(&mut fill).unwrap();
         let mut batch = [prime; 8];
         for (distance, slot) in batch.iter_mut().enumerate().skip(1) {
             *slot = plus(&prime, 4 * distance as u64).unwrap();

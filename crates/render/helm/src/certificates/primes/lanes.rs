@@ -65,7 +65,7 @@ fn times<const W: usize>(value: &[u64; W], small: u64, number: &[u64; W]) -> [u6
 }
 
 /// The inverse of an odd number modulo 2^64, negated.
-fn negative_inverse(number: u64) -> u64 {
+pub(super) fn negative_inverse(number: u64) -> u64 {
     let inverse = (0..6)
         .fold(number, |inverse, _| inverse.wrapping_mul(2u64.wrapping_sub(number.wrapping_mul(inverse))));
     inverse.wrapping_neg()

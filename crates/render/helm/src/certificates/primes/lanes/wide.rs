@@ -3,8 +3,8 @@
 
 use std::arch::x86_64::{
     __m512i, _mm512_add_epi64, _mm512_and_si512, _mm512_madd52hi_epu64, _mm512_madd52lo_epu64,
-    _mm512_mask_blend_epi64, _mm512_mullo_epi64, _mm512_set_epi64, _mm512_set1_epi64, _mm512_setzero_si512,
-    _mm512_srli_epi64,
+    _mm512_mask_add_epi64, _mm512_mask_blend_epi64, _mm512_mullo_epi64, _mm512_set_epi64, _mm512_set1_epi64,
+    _mm512_setzero_si512, _mm512_srli_epi64,
 };
 
 /// Eight numbers, limb by limb: the first limb of each, then the second of each.
@@ -12,6 +12,8 @@ type Numbers<const L: usize> = [__m512i; L];
 
 const BITS: usize = 52;
 const MASK: u64 = (1 << BITS) - 1;
+/// How many limbs are multiplied at a time with as many: what fits the registers.
+const PART: usize = 4;
 
 /// `None` if this processor cannot.
 pub(super) fn rounds<const W: usize, const L: usize>(
@@ -90,6 +92,75 @@ fn multiply<const L: usize>(
     sum
 }
 
+/// Replaces a number by `a * a / 2^(52 * L)` modulo the numbers, not wholly reduced, and with limbs that are not carried.
+/// What `product` holds does not matter.
+///
+/// This takes a quarter less than a multiplication, because products of two different limbs occur twice.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[inline(never)]
+fn square<const L: usize>(
+    a: &mut Numbers<L>,
+    product: &mut [Numbers<L>; 2],
+    modulus: &Numbers<L>,
+    inverse: __m512i,
+) {
+    const { assert!(L.is_multiple_of(PART), "the limbs are whole parts") };
+    let zero = _mm512_setzero_si512();
+    let product = product.as_flattened_mut();
+    let parts = a.as_chunks::<PART>().0;
+    let mut carried = [zero; PART];
+    for (step, limbs) in product.as_chunks_mut::<PART>().0.iter_mut().enumerate() {
+        let (mut low, mut high) = ([zero; 2 * PART], [zero; 2 * PART]);
+        for left in (step + 1).saturating_sub(parts.len())..step.div_ceil(2) {
+            let (left, right) = (&parts[left], &parts[step - left]);
+            for at in 0..PART {
+                for other in 0..PART {
+                    low[at + other] = _mm512_madd52lo_epu64(low[at + other], left[at], right[other]);
+                    high[at + other] = _mm512_madd52hi_epu64(high[at + other], left[at], right[other]);
+                }
+            }
+        }
+        let own = parts.get(step / 2).filter(|_| step.is_multiple_of(2));
+        if let Some(own) = own {
+            for at in 0..PART {
+                for other in at + 1..PART {
+                    low[at + other] = _mm512_madd52lo_epu64(low[at + other], own[at], own[other]);
+                    high[at + other] = _mm512_madd52hi_epu64(high[at + other], own[at], own[other]);
+                }
+            }
+        }
+        for at in (1..2 * PART).rev() {
+            low[at] = _mm512_add_epi64(low[at], high[at - 1]);
+            low[at] = _mm512_add_epi64(low[at], low[at]);
+        }
+        low[0] = _mm512_add_epi64(low[0], low[0]);
+        if let Some(own) = own {
+            for at in 0..PART {
+                low[2 * at] = _mm512_madd52lo_epu64(low[2 * at], own[at], own[at]);
+                low[2 * at + 1] = _mm512_madd52hi_epu64(low[2 * at + 1], own[at], own[at]);
+            }
+        }
+        for at in 0..PART {
+            limbs[at] = _mm512_add_epi64(low[at], carried[at]);
+            carried[at] = low[PART + at];
+        }
+    }
+    let (low, high) = product.split_at(L);
+    let mut sum = [zero; L];
+    sum.copy_from_slice(low);
+    for &next in high {
+        let multiple = _mm512_madd52lo_epu64(zero, sum[0], inverse);
+        let mut over = _mm512_srli_epi64::<52>(_mm512_madd52lo_epu64(sum[0], multiple, modulus[0]));
+        for at in 1..L {
+            let limb = _mm512_madd52lo_epu64(_mm512_add_epi64(sum[at], over), multiple, modulus[at]);
+            over = zero;
+            sum[at - 1] = _mm512_madd52hi_epu64(limb, multiple, modulus[at - 1]);
+        }
+        sum[L - 1] = _mm512_madd52hi_epu64(next, multiple, modulus[L - 1]);
+    }
+    *a = sum;
+}
+
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 fn all_rounds<const W: usize, const L: usize>(numbers: &[[u64; W]; 8], bases: [u64; 8]) -> [bool; 8] {
     let modulus = gather::<W, L>(numbers);
@@ -100,13 +171,24 @@ fn all_rounds<const W: usize, const L: usize>(numbers: &[[u64; W]; 8], bases: [u
         super::times(&one, bases[lane], &numbers[lane])
     });
     let mut power = gather::<W, L>(&start);
-    let (ones, bases) = (_mm512_set1_epi64(1), vector(bases));
+    let (ones, factors) = (_mm512_set1_epi64(1), vector(bases));
+    let doubled = bases == [2; 8];
+    let mut product = [power; 2];
     for bit in (1..64 * W - 1).rev() {
-        power = multiply(&power, &power, &modulus, inverse);
+        square(&mut power, &mut product, &modulus, inverse);
         let set =
             (0..8).fold(0u8, |set, lane| set | ((numbers[lane][bit / 64] >> (bit % 64) & 1) as u8) << lane);
-        let factors = _mm512_mask_blend_epi64(set, ones, bases);
-        power.iter_mut().for_each(|limb| *limb = _mm512_mullo_epi64(*limb, factors));
+        if doubled {
+            for limb in &mut power {
+                *limb = _mm512_mask_add_epi64(*limb, set, *limb, *limb);
+            }
+        } else {
+            carry(&mut power);
+            let factors = _mm512_mask_blend_epi64(set, ones, factors);
+            for limb in &mut power {
+                *limb = _mm512_mullo_epi64(*limb, factors);
+            }
+        }
         carry(&mut power);
     }
     let mut unit = [_mm512_setzero_si512(); L];
