@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::ast::{Arg, Template};
+use crate::ast::{Arg, Source, Template};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::hash::Quick;
@@ -69,8 +69,6 @@ pub struct Machine<'e> {
     /// How many executions of each name are open in `include`.
     pub(crate) included: HashMap<Str, u32, Quick>,
     nondeterministic: bool,
-    /// The name of the variable that every template begins with.
-    root: Arc<str>,
     missing_key: MissingKey,
 }
 
@@ -91,12 +89,16 @@ impl std::fmt::Debug for Machine<'_> {
 }
 
 /// What executing one template needs to know.
-struct Frame {
-    template: Arc<Template>,
-    vars: Vec<(Arc<str>, Operand)>,
+struct Frame<'t> {
+    template: &'t Template,
+    source: &'t Source,
+    vars: Vec<(&'t str, Operand)>,
     /// Where `and` or `or` stopped before its last argument, as long as nothing was evaluated since.
-    stopped: Option<usize>,
+    stopped: Option<u32>,
 }
+
+/// The variable that every template begins with.
+const ROOT: &str = "$";
 
 /// How much stack one template may need until it calls another, and how much more is taken when less is left.
 const STACK_LEFT: usize = 1 << 20;
@@ -114,7 +116,6 @@ impl<'e> Machine<'e> {
             meter: Meter::new(limits),
             parsed: RefCell::default(),
             included: HashMap::default(),
-            root: "$".into(),
             missing_key: MissingKey::Default,
             nondeterministic: false,
         }
@@ -211,11 +212,11 @@ impl<'e> Machine<'e> {
         self.meter
             .enter()
             .map_err(|text| Error::executing(format!("template: {}: {text}", template.name), None))?;
-        let vars = vec![(Arc::clone(&self.root), dot.clone())];
-        let mut frame = Frame { vars, template: Arc::clone(&template), stopped: None };
+        let vars = vec![(ROOT, dot.clone())];
+        let mut frame = Frame { vars, template: &template, source: &template.source, stopped: None };
         // Templates call each other through the native stack.
         let result =
-            stacker::maybe_grow(STACK_LEFT, STACK_PART, || self.walk(&mut frame, &dot, &template.root, out));
+            stacker::maybe_grow(STACK_LEFT, STACK_PART, || self.walk(&mut frame, &dot, template.root, out));
         self.meter.leave();
         result.map(|_| ())
     }
@@ -223,8 +224,8 @@ impl<'e> Machine<'e> {
     /// An error at a node of the frame's template.
     fn error(
         &self,
-        frame: &Frame,
-        position: usize,
+        frame: &Frame<'_>,
+        position: u32,
         node: &dyn std::fmt::Display,
         message: impl std::fmt::Display,
     ) -> Error {
@@ -233,19 +234,19 @@ impl<'e> Machine<'e> {
 
     fn error_from(
         &self,
-        frame: &Frame,
-        position: usize,
+        frame: &Frame<'_>,
+        position: u32,
         node: &dyn std::fmt::Display,
         message: impl std::fmt::Display,
         cause: Option<Error>,
     ) -> Error {
-        let location = frame.template.source.location(position);
+        let location = frame.source.location(position);
         let name = crate::quote::quote(frame.template.name.as_bytes());
         Error::executing(format!("template: {location}: executing {name} at <{node}>: {message}"), cause)
     }
 
-    fn arg_error(&self, frame: &Frame, arg: &Arg, message: impl std::fmt::Display) -> Error {
-        self.error(frame, arg.position, arg, message)
+    fn arg_error(&self, frame: &Frame<'_>, arg: &Arg, message: impl std::fmt::Display) -> Error {
+        self.error(frame, arg.position, &frame.source.show_arg(arg), message)
     }
 }
 

@@ -1,5 +1,11 @@
 //! Text to tokens.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+use crate::ast::Span;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Error,
@@ -60,30 +66,38 @@ impl Kind {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Token {
     pub(crate) kind: Kind,
-    /// Byte offset.
-    pub(crate) position: usize,
-    /// Counted from one.
-    pub(crate) line: usize,
-    pub(crate) end: usize,
+    /// Byte offset; the line is counted only for an error.
+    pub(crate) position: u32,
+    pub(crate) end: u32,
 }
 
 impl Token {
     /// What it covers; nothing for an error.
     pub(crate) fn text<'a>(&self, input: &'a str) -> &'a str {
-        &input[self.position..self.end]
+        &input[self.span().range()]
+    }
+
+    pub(crate) fn span(&self) -> Span {
+        Span { start: self.position, end: self.end }
+    }
+
+    /// What it covers after its first byte, which is the dot of a field.
+    pub(crate) fn name(&self) -> Span {
+        Span { start: self.position + 1, end: self.end }
     }
 }
 
 const LEFT: &str = "{{";
 const RIGHT: &str = "}}";
 
+/// Finds the next left delimiter.
+static FIND_LEFT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(LEFT));
+
 #[derive(Debug)]
 pub(crate) struct Lexer<'a> {
     input: &'a str,
     position: usize,
     start: usize,
-    line: usize,
-    start_line: usize,
     parens: usize,
     inside_action: bool,
     /// Why it gave up.
@@ -106,18 +120,15 @@ fn has_right_trim(text: &str) -> bool {
     matches!(text.as_bytes(), [space, b'-', ..] if is_space(*space))
 }
 
+/// A byte offset: texts are below 4 GiB.
+fn offset(position: usize) -> u32 {
+    u32::try_from(position).expect("the text is below 4 GiB")
+}
+
 impl<'a> Lexer<'a> {
+    /// A text below 4 GiB.
     pub(crate) fn new(input: &'a str) -> Self {
-        Self {
-            input,
-            position: 0,
-            start: 0,
-            line: 1,
-            start_line: 1,
-            parens: 0,
-            inside_action: false,
-            failure: None,
-        }
+        Self { input, position: 0, start: 0, parens: 0, inside_action: false, failure: None }
     }
 
     fn rest(&self) -> &'a str {
@@ -166,9 +177,6 @@ impl<'a> Lexer<'a> {
     fn bump(&mut self) -> Option<char> {
         let character = self.peek()?;
         self.position += character.len_utf8();
-        if character == '\n' {
-            self.line += 1;
-        }
         Some(character)
     }
 
@@ -185,41 +193,33 @@ impl<'a> Lexer<'a> {
     }
 
     fn item(&mut self, kind: Kind) -> Token {
-        let token = Token { kind, position: self.start, line: self.start_line, end: self.position };
+        let token = Token { kind, position: offset(self.start), end: offset(self.position) };
         self.start = self.position;
-        self.start_line = self.line;
         token
-    }
-
-    fn skip_bytes(&mut self, count: usize) {
-        let skipped = &self.input.as_bytes()[self.position..self.position + count];
-        self.line += skipped.iter().filter(|&&byte| byte == b'\n').count();
-        self.position += count;
     }
 
     fn ignore(&mut self) {
         self.start = self.position;
-        self.start_line = self.line;
     }
 
     fn error(&mut self, message: impl Into<String>) -> Token {
         self.failure = Some(message.into());
-        let (position, line) = (self.start, self.start_line);
-        Token { kind: Kind::Error, position, line, end: position }
+        let position = offset(self.start);
+        Token { kind: Kind::Error, position, end: position }
     }
 
     pub(crate) fn next(&mut self) -> Token {
         if self.failure.is_some() {
-            let position = self.input.len();
-            return Token { kind: Kind::Eof, position, line: self.start_line, end: position };
+            let position = offset(self.start);
+            return Token { kind: Kind::Eof, position, end: position };
         }
         if self.inside_action { self.inside() } else { self.text() }
     }
 
     fn text(&mut self) -> Token {
         loop {
-            let Some(found) = memchr::memmem::find(self.rest().as_bytes(), LEFT.as_bytes()) else {
-                self.skip_bytes(self.input.len() - self.position);
+            let Some(found) = FIND_LEFT.find(self.rest().as_bytes()) else {
+                self.position = self.input.len();
                 let kind = if self.position > self.start { Kind::Text } else { Kind::Eof };
                 return self.item(kind);
             };
@@ -230,9 +230,9 @@ impl<'a> Lexer<'a> {
                 } else {
                     found
                 };
-                self.skip_bytes(kept);
+                self.position += kept;
                 let token = self.item(Kind::Text);
-                self.skip_bytes(found - kept);
+                self.position += found - kept;
                 self.ignore();
                 if token.end > token.position {
                     return token;
@@ -250,13 +250,13 @@ impl<'a> Lexer<'a> {
         self.position += LEFT.len();
         let marker = if has_left_trim(self.rest()) { 2 } else { 0 };
         if self.rest()[marker..].starts_with("/*") {
-            self.skip_bytes(marker);
+            self.position += marker;
             self.ignore();
             return self.comment();
         }
         let token = self.item(Kind::LeftDelim);
         self.inside_action = true;
-        self.skip_bytes(marker);
+        self.position += marker;
         self.ignore();
         self.parens = 0;
         Some(token)
@@ -266,7 +266,7 @@ impl<'a> Lexer<'a> {
         let Some(end) = self.rest()[2..].find("*/") else {
             return Some(self.error("unclosed comment"));
         };
-        self.skip_bytes(end + 4);
+        self.position += end + 4;
         let Some(trim) = self.at_right_delim() else {
             return Some(self.error("comment ends before closing delimiter"));
         };
@@ -285,23 +285,23 @@ impl<'a> Lexer<'a> {
     }
 
     fn finish_right_delim(&mut self, trim: bool) {
-        self.skip_bytes(if trim { 2 } else { 0 } + RIGHT.len());
+        self.position += if trim { 2 } else { 0 } + RIGHT.len();
         if trim {
             let left = self.rest().trim_start_matches([' ', '\t', '\r', '\n']).len();
-            self.skip_bytes(self.rest().len() - left);
+            self.position += self.rest().len() - left;
         }
     }
 
     fn right_delim(&mut self, trim: bool) -> Token {
         if trim {
-            self.skip_bytes(2);
+            self.position += 2;
             self.ignore();
         }
         self.position += RIGHT.len();
         let token = self.item(Kind::RightDelim);
         if trim {
             let left = self.rest().trim_start_matches([' ', '\t', '\r', '\n']).len();
-            self.skip_bytes(self.rest().len() - left);
+            self.position += self.rest().len() - left;
             self.ignore();
         }
         self.inside_action = false;
@@ -369,9 +369,6 @@ impl<'a> Lexer<'a> {
         let last = &self.input[self.position - 1..];
         if has_right_trim(last) && last[2..].starts_with(RIGHT) {
             self.position -= 1;
-            if self.input.as_bytes()[self.position] == b'\n' {
-                self.line -= 1;
-            }
             if count == 1 {
                 return self.right_delim(true);
             }
@@ -446,11 +443,11 @@ impl<'a> Lexer<'a> {
     fn raw_quote(&mut self) -> Token {
         match memchr::memchr(b'`', self.rest().as_bytes()) {
             Some(at) => {
-                self.skip_bytes(at + 1);
+                self.position += at + 1;
                 self.item(Kind::RawString)
             }
             None => {
-                self.skip_bytes(self.rest().len());
+                self.position += self.rest().len();
                 self.error("unterminated raw quoted string")
             }
         }

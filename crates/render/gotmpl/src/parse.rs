@@ -6,11 +6,10 @@ pub(crate) use number::{parse_float, parse_int};
 
 use std::sync::Arc;
 
-use crate::ast::{Arg, ArgKind, Branch, Command, List, Node, Pipe, Source, Template};
+use crate::ast::{Arg, ArgKind, Branch, Code, Command, List, Node, Pipe, PipeId, Source, Span, Template};
 use crate::funcs::Functions;
 use crate::lex::{Kind, Lexer, Token};
 use crate::quote::unquote;
-use crate::value::Str;
 
 /// How deep parentheses and blocks may nest.
 const MAX_NESTING: usize = 150;
@@ -34,42 +33,66 @@ impl ParseError {
 
 /// Parses a text; gives the template of the text itself first, then those it defines in the order of their ends.
 pub(crate) fn parse(name: &str, text: &str, functions: &Functions) -> Result<Vec<Arc<Template>>, ParseError> {
-    let source = Arc::new(Source { name: name.into(), text: text.into() });
+    if u32::try_from(text.len()).is_err() {
+        let message = "the template is larger than 4 GiB".to_owned();
+        return Err(ParseError { name: name.to_owned(), line: 1, message });
+    }
     let mut parser = Parser {
         lexer: Lexer::new(text),
+        name,
         input: text,
-        source: Arc::clone(&source),
         functions,
-        tokens: [Token { kind: Kind::Eof, position: 0, line: 0, end: 0 }; 3],
+        code: Code::default(),
+        open: Open::default(),
+        tokens: [Token { kind: Kind::Eof, position: 0, end: 0 }; 3],
         peeked: 0,
-        vars: vec!["$".into()],
+        vars: vec!["$"],
         range_depth: 0,
         nesting: 0,
-        action_line: 0,
+        action: None,
         defined: Vec::new(),
     };
     let root = parser.top()?;
-    let main = Template { name: name.into(), source, root };
-    parser.add(main)?;
-    let mut defined = parser.defined;
-    if let Some(at) = defined.iter().position(|template| &*template.name == name) {
+    parser.add(name.into(), root)?;
+    let Parser { code, mut defined, .. } = parser;
+    if let Some(at) = defined.iter().position(|(known, _)| **known == *name) {
         defined[..=at].rotate_right(1);
     }
-    Ok(defined)
+    let source = Arc::new(Source { name: name.into(), text: text.into(), code });
+    let template = |(name, root)| Arc::new(Template { name, source: Arc::clone(&source), root });
+    Ok(defined.into_iter().map(template).collect())
 }
 
 struct Parser<'a> {
     lexer: Lexer<'a>,
+    name: &'a str,
     input: &'a str,
-    source: Arc<Source>,
     functions: &'a Functions,
+    code: Code,
+    open: Open,
     tokens: [Token; 3],
     peeked: usize,
-    vars: Vec<Arc<str>>,
+    vars: Vec<&'a str>,
     range_depth: usize,
     nesting: usize,
-    action_line: usize,
-    defined: Vec<Arc<Template>>,
+    /// Where the action that is being read begins.
+    action: Option<u32>,
+    defined: Vec<(Arc<str>, List)>,
+}
+
+/// Parts whose list is not complete: they move to the code together, so that they lie there next to each other.
+#[derive(Default)]
+struct Open {
+    nodes: Vec<Node>,
+    commands: Vec<Command>,
+    args: Vec<Arg>,
+}
+
+/// Moves what was opened from `first` on.
+fn close<T>(open: &mut Vec<T>, first: usize, list: &mut Vec<T>) -> Span {
+    let start = Code::next(list);
+    list.extend(open.drain(first..));
+    Span { start, end: Code::next(list) }
 }
 
 /// How a list of nodes ended.
@@ -121,18 +144,25 @@ impl<'a> Parser<'a> {
 
     fn error<T>(&self, message: impl Into<String>) -> Result_<T> {
         Err(ParseError {
-            name: self.source.name.to_string(),
-            line: self.tokens[0].line,
+            name: self.name.to_owned(),
+            line: self.line(self.tokens[0].position),
             message: message.into(),
         })
+    }
+
+    /// The line of a position, counted from one.
+    fn line(&self, position: u32) -> usize {
+        memchr::memchr_iter(b'\n', &self.input.as_bytes()[..position as usize]).count() + 1
     }
 
     fn unexpected<T>(&self, token: &Token, context: &str) -> Result_<T> {
         let described = self.lexer.describe(token);
         if token.kind == Kind::Error {
             let mut extra = String::new();
-            if self.action_line != 0 && self.action_line != token.line {
-                extra = format!(" in action started at {}:{}", self.source.name, self.action_line);
+            if let Some(action) = self.action.map(|action| self.line(action))
+                && action != self.line(token.position)
+            {
+                extra = format!(" in action started at {}:{action}", self.name);
                 if described.ends_with(" action") {
                     extra = extra[" in action".len()..].to_owned();
                 }
@@ -155,12 +185,13 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn add(&mut self, template: Template) -> Result_<()> {
-        match self.defined.iter().position(|known| known.name == template.name) {
-            None => self.defined.push(Arc::new(template)),
-            Some(at) if self.defined[at].is_empty() => self.defined[at] = Arc::new(template),
-            Some(_) if !template.is_empty() => {
-                let name = crate::quote::quote(template.name.as_bytes());
+    fn add(&mut self, name: Arc<str>, root: List) -> Result_<()> {
+        let is_empty = |root| self.code.is_blank(self.input, root);
+        match self.defined.iter().position(|(known, _)| *known == name) {
+            None => self.defined.push((name, root)),
+            Some(at) if is_empty(self.defined[at].1) => self.defined[at].1 = root,
+            Some(_) if !is_empty(root) => {
+                let name = crate::quote::quote(name.as_bytes());
                 return self.error(format!("template: multiple definition of template {name}"));
             }
             Some(_) => {}
@@ -169,7 +200,6 @@ impl<'a> Parser<'a> {
     }
 
     fn top(&mut self) -> Result_<List> {
-        let mut root = List::default();
         while self.peek().kind != Kind::Eof {
             if self.peek().kind == Kind::LeftDelim {
                 let delim = self.next();
@@ -181,28 +211,25 @@ impl<'a> Parser<'a> {
                 self.peeked = 2;
             }
             match self.text_or_action()? {
-                Item::Node(node) => root.nodes.push(node),
+                Item::Node(node) => self.open.nodes.push(node),
                 Item::End(End::End) => return self.error("unexpected {{end}}"),
                 Item::End(End::Else) => return self.error("unexpected {{else}}"),
             }
         }
-        Ok(root)
+        Ok(List(close(&mut self.open.nodes, 0, &mut self.code.nodes)))
     }
 
     fn definition(&mut self) -> Result_<()> {
         const CONTEXT: &str = "define clause";
         let token = self.next_non_space();
-        if !matches!(token.kind, Kind::String | Kind::RawString) {
-            return self.unexpected(&token, CONTEXT);
-        }
-        let name = self.unquoted(&token)?;
+        let name = self.template_name(&token, CONTEXT)?;
         self.expect(Kind::RightDelim, CONTEXT)?;
-        self.named(&name.text(), CONTEXT)
+        self.named(name, CONTEXT)
     }
 
     /// The body of a `define` or a `block`.
-    fn named(&mut self, name: &str, context: &str) -> Result_<()> {
-        let outer_vars = std::mem::replace(&mut self.vars, vec!["$".into()]);
+    fn named(&mut self, name: u32, context: &str) -> Result_<()> {
+        let outer_vars = std::mem::replace(&mut self.vars, vec!["$"]);
         let outer_depth = std::mem::take(&mut self.range_depth);
         let (root, end) = self.item_list()?;
         if matches!(end, End::Else) {
@@ -210,25 +237,26 @@ impl<'a> Parser<'a> {
         }
         self.vars = outer_vars;
         self.range_depth = outer_depth;
-        let source = Arc::clone(&self.source);
-        self.add(Template { name: name.into(), source, root })
+        let name = self.code.strings[name as usize].text().into();
+        self.add(name, root)
     }
 
-    fn unquoted(&self, token: &Token) -> Result_<Str> {
-        match unquote(token.text(self.input)) {
-            Some(bytes) => Ok(bytes.into()),
-            None => self.error("invalid syntax"),
-        }
+    /// The literal's place among the strings.
+    fn unquoted(&mut self, token: &Token) -> Result_<u32> {
+        let Some(bytes) = unquote(token.text(self.input)) else { return self.error("invalid syntax") };
+        self.code.strings.push(bytes.into());
+        Ok(Code::next(&self.code.strings) - 1)
     }
 
     fn item_list(&mut self) -> Result_<(List, End)> {
         self.enter()?;
-        let mut list = List::default();
+        let first = self.open.nodes.len();
         while self.peek_non_space().kind != Kind::Eof {
             match self.text_or_action()? {
-                Item::Node(node) => list.nodes.push(node),
+                Item::Node(node) => self.open.nodes.push(node),
                 Item::End(end) => {
                     self.nesting -= 1;
+                    let list = List(close(&mut self.open.nodes, first, &mut self.code.nodes));
                     return Ok((list, end));
                 }
             }
@@ -239,12 +267,12 @@ impl<'a> Parser<'a> {
     fn text_or_action(&mut self) -> Result_<Item> {
         let token = self.next_non_space();
         match token.kind {
-            Kind::Text => Ok(Item::Node(Node::Text(token.position..token.end))),
+            Kind::Text => Ok(Item::Node(Node::Text(token.span()))),
             Kind::LeftDelim => {
-                self.action_line = token.line;
+                self.action = Some(token.position);
                 let item = self.action();
                 if item.is_ok() {
-                    self.action_line = 0;
+                    self.action = None;
                 }
                 item
             }
@@ -275,10 +303,25 @@ impl<'a> Parser<'a> {
             Kind::Template => self.template()?,
             _ => {
                 self.backup();
-                Node::Action(self.pipeline("command", Kind::RightDelim)?)
+                let pipe = self.pipeline("command", Kind::RightDelim)?;
+                self.constant(pipe).map_or(Node::Action(pipe), Node::Constant)
             }
         };
         Ok(Item::Node(node))
+    }
+
+    /// What an action writes that is nothing but a string.
+    fn constant(&self, pipe: PipeId) -> Option<Span> {
+        let pipe = self.code.pipes[pipe.0 as usize];
+        match (&self.code.commands[pipe.commands.range()], pipe.decl.is_empty()) {
+            ([command], true) => match self.code.args[command.args.range()] {
+                [Arg { kind: ArgKind::String(literal, None), .. }] => {
+                    Some(Span { start: literal.start + 1, end: literal.end - 1 })
+                }
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     fn loop_control(&mut self, name: &str) -> Result_<()> {
@@ -315,10 +358,12 @@ impl<'a> Parser<'a> {
             let next = self.peek().kind;
             if context == "if" && next == Kind::If {
                 self.next();
-                else_list = Some(List { nodes: vec![Node::If(self.control("if")?)] });
+                let branch = self.control("if")?;
+                else_list = Some(self.alone(Node::If(branch)));
             } else if context == "with" && next == Kind::With {
                 self.next();
-                else_list = Some(List { nodes: vec![Node::With(self.control("with")?)] });
+                let branch = self.control("with")?;
+                else_list = Some(self.alone(Node::With(branch)));
             } else {
                 let (list, end) = self.item_list()?;
                 if matches!(end, End::Else) {
@@ -329,14 +374,23 @@ impl<'a> Parser<'a> {
         }
         self.vars.truncate(vars);
         self.nesting -= 1;
-        Ok(Branch { position: pipe.position, pipe, list, else_list })
+        let position = self.code.pipes[pipe.0 as usize].position;
+        Ok(Branch { position, pipe, list, else_list })
     }
 
-    fn template_name(&mut self, token: &Token, context: &str) -> Result_<Arc<str>> {
+    /// A list of one node.
+    fn alone(&mut self, node: Node) -> List {
+        let start = Code::next(&self.code.nodes);
+        self.code.nodes.push(node);
+        List(Span { start, end: start + 1 })
+    }
+
+    /// The name's place among the strings.
+    fn template_name(&mut self, token: &Token, context: &str) -> Result_<u32> {
         if !matches!(token.kind, Kind::String | Kind::RawString) {
             return self.unexpected(token, context);
         }
-        Ok(self.unquoted(token)?.text().into())
+        self.unquoted(token)
     }
 
     fn block(&mut self) -> Result_<Node> {
@@ -344,7 +398,7 @@ impl<'a> Parser<'a> {
         let token = self.next_non_space();
         let name = self.template_name(&token, CONTEXT)?;
         let pipe = self.pipeline(CONTEXT, Kind::RightDelim)?;
-        self.named(&name, CONTEXT)?;
+        self.named(name, CONTEXT)?;
         Ok(Node::Template { position: token.position, name, pipe: Some(pipe) })
     }
 
@@ -360,10 +414,10 @@ impl<'a> Parser<'a> {
         Ok(Node::Template { position: token.position, name, pipe })
     }
 
-    fn pipeline(&mut self, context: &str, end: Kind) -> Result_<Pipe> {
+    fn pipeline(&mut self, context: &str, end: Kind) -> Result_<PipeId> {
         let position = self.peek_non_space().position;
-        let mut pipe = Pipe { position, is_assign: false, decl: Vec::new(), commands: Vec::new() };
-        self.declarations(&mut pipe, context)?;
+        let (decl, is_assign) = self.declarations(context)?;
+        let first = self.open.commands.len();
         loop {
             let token = self.next_non_space();
             match token.kind {
@@ -382,39 +436,41 @@ impl<'a> Parser<'a> {
                 | Kind::LeftParen => {
                     self.backup();
                     let command = self.command()?;
-                    pipe.commands.push(command);
+                    self.open.commands.push(command);
                 }
                 _ => return self.unexpected(&token, context),
             }
         }
-        self.check_pipeline(&pipe, context)?;
-        Ok(pipe)
+        self.check_pipeline(&self.open.commands[first..], context)?;
+        let commands = close(&mut self.open.commands, first, &mut self.code.commands);
+        self.code.pipes.push(Pipe { position, is_assign, decl, commands });
+        Ok(PipeId(Code::next(&self.code.pipes) - 1))
     }
 
-    fn declarations(&mut self, pipe: &mut Pipe, context: &str) -> Result_<()> {
+    /// The variables that a pipeline declares or assigns to, among the names, and whether it assigns.
+    fn declarations(&mut self, context: &str) -> Result_<(Span, bool)> {
+        let start = Code::next(&self.code.names);
         loop {
+            let end = Code::next(&self.code.names);
+            let none = (Span { start, end }, false);
             let variable = self.peek_non_space();
             if variable.kind != Kind::Variable {
-                return Ok(());
+                return Ok(none);
             }
             self.next();
             // The blank after the variable matters: `$x .y` is a call's argument, `$x.y` a field.
             let after = self.peek();
             let next = self.peek_non_space();
-            let name: Arc<str> = variable.text(self.input).into();
             match next.kind {
                 Kind::Assign | Kind::Declare => {
-                    pipe.is_assign = next.kind == Kind::Assign;
                     self.next_non_space();
-                    pipe.decl.push(Arc::clone(&name));
-                    self.vars.push(name);
-                    return Ok(());
+                    self.declare(&variable);
+                    return Ok((Span { start, end: end + 1 }, next.kind == Kind::Assign));
                 }
                 Kind::Char if next.text(self.input) == "," => {
                     self.next_non_space();
-                    pipe.decl.push(Arc::clone(&name));
-                    self.vars.push(name);
-                    if context != "range" || pipe.decl.len() >= 2 {
+                    self.declare(&variable);
+                    if context != "range" || end > start {
                         return self.error(format!("too many declarations in {context}"));
                     }
                     if !matches!(
@@ -428,25 +484,30 @@ impl<'a> Parser<'a> {
                     self.tokens[1] = after;
                     self.tokens[2] = variable;
                     self.peeked = 3;
-                    return Ok(());
+                    return Ok(none);
                 }
                 _ => {
                     self.tokens[1] = variable;
                     self.peeked = 2;
-                    return Ok(());
+                    return Ok(none);
                 }
             }
         }
     }
 
-    fn check_pipeline(&self, pipe: &Pipe, context: &str) -> Result_<()> {
-        if pipe.commands.is_empty() {
+    fn declare(&mut self, variable: &Token) {
+        self.code.names.push(variable.span());
+        self.vars.push(variable.text(self.input));
+    }
+
+    fn check_pipeline(&self, commands: &[Command], context: &str) -> Result_<()> {
+        if commands.is_empty() {
             return self.error(format!("missing value for {context}"));
         }
-        for (index, command) in pipe.commands.iter().enumerate().skip(1) {
+        for (index, command) in commands.iter().enumerate().skip(1) {
             if matches!(
-                command.args[0].kind,
-                ArgKind::Bool(_) | ArgKind::Dot | ArgKind::Nil | ArgKind::Number(_) | ArgKind::String(..)
+                self.code.args[command.args.start as usize].kind,
+                ArgKind::Bool(_) | ArgKind::Dot | ArgKind::Nil | ArgKind::Number(..) | ArgKind::String(..)
             ) {
                 return self.error(format!("non executable command in pipeline stage {}", index + 1));
             }
@@ -455,11 +516,11 @@ impl<'a> Parser<'a> {
     }
 
     fn command(&mut self) -> Result_<Command> {
-        let mut args = Vec::new();
+        let first = self.open.args.len();
         loop {
             self.peek_non_space();
             if let Some(arg) = self.operand()? {
-                args.push(arg);
+                self.open.args.push(arg);
             }
             let token = self.next();
             match token.kind {
@@ -470,37 +531,37 @@ impl<'a> Parser<'a> {
             }
             break;
         }
-        if args.is_empty() {
+        if self.open.args.len() == first {
             return self.error("empty command");
         }
-        Ok(Command { args })
+        Ok(Command { args: close(&mut self.open.args, first, &mut self.code.args) })
     }
 
     fn operand(&mut self) -> Result_<Option<Arg>> {
+        let term = self.peek_non_space();
         let Some(arg) = self.term()? else { return Ok(None) };
         if self.peek().kind != Kind::Field {
             return Ok(Some(arg));
         }
         let position = self.peek().position;
-        let mut names = Vec::new();
+        let start = Code::next(&self.code.names);
         while self.peek().kind == Kind::Field {
             let token = self.next();
-            names.push(Str::from(&token.text(self.input)[1..]));
+            self.code.names.push(token.name());
         }
+        let end = Code::next(&self.code.names);
         let kind = match arg.kind {
-            ArgKind::Field(mut fields) => {
-                fields.append(&mut names);
-                ArgKind::Field(fields)
-            }
-            ArgKind::Variable(name, mut fields) => {
-                fields.append(&mut names);
-                ArgKind::Variable(name, fields)
-            }
-            ArgKind::Bool(_) | ArgKind::String(..) | ArgKind::Number(_) | ArgKind::Nil | ArgKind::Dot => {
-                let term = crate::quote::quote(arg.to_string().as_bytes());
+            // Its first name was the last one before these.
+            ArgKind::Field(fields) => ArgKind::Field(Span { start: fields.start, end }),
+            ArgKind::Variable(name, _) => ArgKind::Variable(name, Span { start, end }),
+            ArgKind::Bool(_) | ArgKind::String(..) | ArgKind::Number(..) | ArgKind::Nil | ArgKind::Dot => {
+                let term = crate::quote::quote(term.text(self.input).as_bytes());
                 return self.error(format!("unexpected . after term {term}"));
             }
-            _ => ArgKind::Chain(Box::new(arg), names),
+            _ => {
+                self.code.args.push(arg);
+                ArgKind::Chain(Code::next(&self.code.args) - 1, Span { start, end })
+            }
         };
         Ok(Some(Arg { position, kind }))
     }
@@ -519,26 +580,39 @@ impl<'a> Parser<'a> {
             Kind::Dot => ArgKind::Dot,
             Kind::Nil => ArgKind::Nil,
             Kind::Variable => {
-                let Some(name) = self.vars.iter().find(|name| &***name == text) else {
+                if !self.vars.contains(&text) {
                     let name = crate::quote::quote(text.as_bytes());
                     return self.error(format!("undefined variable {name}"));
-                };
-                ArgKind::Variable(Arc::clone(name), Vec::new())
+                }
+                ArgKind::Variable(token.span(), Span::default())
             }
-            Kind::Field => ArgKind::Field(vec![Str::from(&text[1..])]),
+            Kind::Field => {
+                let start = Code::next(&self.code.names);
+                self.code.names.push(token.name());
+                ArgKind::Field(Span { start, end: start + 1 })
+            }
             Kind::Bool => ArgKind::Bool(text == "true"),
             Kind::CharConstant | Kind::Complex | Kind::Number => match number::parse(text, token.kind) {
-                Ok(number) => ArgKind::Number(number),
+                Ok(number) => {
+                    self.code.numbers.push(number);
+                    ArgKind::Number(token.span(), Code::next(&self.code.numbers) - 1)
+                }
                 Err(message) => return self.error(message),
             },
             Kind::LeftParen => {
                 self.enter()?;
                 let pipe = self.pipeline("parenthesized pipeline", Kind::RightParen)?;
                 self.nesting -= 1;
-                let position = pipe.position;
-                return Ok(Some(Arg { position, kind: ArgKind::Pipe(Box::new(pipe)) }));
+                let position = self.code.pipes[pipe.0 as usize].position;
+                return Ok(Some(Arg { position, kind: ArgKind::Pipe(pipe) }));
             }
-            Kind::String | Kind::RawString => ArgKind::String(text.into(), self.unquoted(&token)?),
+            Kind::String | Kind::RawString => {
+                // Nothing else than these changes what is between the quotes.
+                let changed = if token.kind == Kind::String { b'\\' } else { b'\r' };
+                let is_plain = memchr::memchr(changed, text.as_bytes()).is_none();
+                let string = if is_plain { None } else { Some(self.unquoted(&token)?) };
+                ArgKind::String(token.span(), string)
+            }
             _ => {
                 self.backup();
                 return Ok(None);

@@ -1,7 +1,7 @@
 //! Calls of functions.
 
 use super::{Frame, Machine, Operand};
-use crate::ast::{Arg, Command};
+use crate::ast::{Arg, Command, Show};
 use crate::error::Error;
 use crate::funcs::{Function, Run};
 use crate::value::Value;
@@ -9,14 +9,15 @@ use crate::value::Value;
 impl Machine<'_> {
     pub(super) fn eval_function(
         &mut self,
-        frame: &mut Frame,
+        frame: &mut Frame<'_>,
         dot: &Operand,
         function: &Function,
         node: &Arg,
-        command: &Command,
+        command: Command,
         last: Option<Operand>,
     ) -> Result<Operand, Error> {
-        let args = command.args.get(1..).unwrap_or_default();
+        let source = frame.source;
+        let args = source.args(command).get(1..).unwrap_or_default();
         self.check_count(frame, function, node, args.len(), last.is_some())?;
         match function.run {
             Run::And => self.eval_and_or(frame, dot, args, last, false),
@@ -25,24 +26,33 @@ impl Machine<'_> {
                 let values = self.arguments(frame, dot, function, node, args, last)?;
                 let error = match (&values[0], args.first()) {
                     (Value::Nil, _) => "call of nil".to_owned(),
-                    (value, Some(arg)) => format!("non-function {arg} of type {}", value.type_name()),
+                    (value, Some(arg)) => {
+                        format!("non-function {} of type {}", source.show_arg(arg), value.type_name())
+                    }
                     (Value::Str(text), None) => format!("non-function {text} of type string"),
                     (value, None) => {
                         let name = value.type_name();
                         format!("non-function <{name} Value> of type {name}")
                     }
                 };
-                Err(self.call_error(frame, node.position, command, function.name, Error::new(error)))
+                {
+                    let (shown, error) = (source.show_command(command), Error::new(error));
+                    Err(self.call_error(frame, node.position, &shown, function.name, error))
+                }
             }
             Run::Plain(run) => {
                 let values = self.arguments(frame, dot, function, node, args, last)?;
                 match run(self, &values) {
                     Ok(value) => Ok(Operand::plain(value)),
                     // The position is that of the whole command (or of the lone name).
-                    Err(error) if command.args.is_empty() => {
-                        Err(self.call_error(frame, node.position, node, function.name, error))
+                    Err(error) => {
+                        let shown = if command.args.is_empty() {
+                            source.show_arg(node)
+                        } else {
+                            source.show_command(command)
+                        };
+                        Err(self.call_error(frame, node.position, &shown, function.name, error))
                     }
-                    Err(error) => Err(self.call_error(frame, node.position, command, function.name, error)),
                 }
             }
         }
@@ -50,9 +60,9 @@ impl Machine<'_> {
 
     pub(super) fn call_error(
         &self,
-        frame: &Frame,
-        position: usize,
-        node: &dyn std::fmt::Display,
+        frame: &Frame<'_>,
+        position: u32,
+        node: &Show<'_>,
         name: &str,
         error: Error,
     ) -> Error {
@@ -62,7 +72,7 @@ impl Machine<'_> {
 
     fn check_count(
         &self,
-        frame: &Frame,
+        frame: &Frame<'_>,
         function: &Function,
         node: &Arg,
         args: usize,
@@ -87,7 +97,7 @@ impl Machine<'_> {
     /// Stops at the first argument that decides.
     fn eval_and_or(
         &mut self,
-        frame: &mut Frame,
+        frame: &mut Frame<'_>,
         dot: &Operand,
         args: &[Arg],
         last: Option<Operand>,
@@ -97,7 +107,7 @@ impl Machine<'_> {
         for arg in args {
             value = self.eval_arg(frame, dot, crate::funcs::Type::Value, arg)?;
             if value.is_true() == stop_at {
-                frame.stopped = Some(arg.last_evaluated().position);
+                frame.stopped = Some(frame.source.last_evaluated(arg).position);
                 return Ok(Operand::plain(value));
             }
         }
@@ -106,7 +116,7 @@ impl Machine<'_> {
 
     fn arguments(
         &mut self,
-        frame: &mut Frame,
+        frame: &mut Frame<'_>,
         dot: &Operand,
         function: &Function,
         node: &Arg,
@@ -122,8 +132,8 @@ impl Machine<'_> {
         }
         if let Some(last) = last {
             // Go reports the last node it looked at: an argument, or the function's name.
-            let seen = args.last().map_or(node, Arg::last_evaluated);
-            let value = self.fit(frame, seen.position, seen, last, kind(args.len()))?;
+            let seen = args.last().map_or(node, |arg| frame.source.last_evaluated(arg));
+            let value = self.fit(frame, seen, last, kind(args.len()))?;
             values.push(value);
         }
         Ok(values)

@@ -1,10 +1,10 @@
 //! Pipelines, operands and fields.
 
-use std::sync::Arc;
+use std::fmt;
 
 use super::walk::set_var;
 use super::{Frame, Machine, MissingKey, Operand};
-use crate::ast::{Arg, ArgKind, Command, Number, Pipe};
+use crate::ast::{Arg, ArgKind, Command, PipeId, Span};
 use crate::error::Error;
 use crate::funcs::Type;
 use crate::value::{Field, MapKind, Str, Value};
@@ -12,32 +12,36 @@ use crate::value::{Field, MapKind, Str, Value};
 impl Machine<'_> {
     pub(super) fn eval_pipeline(
         &mut self,
-        frame: &mut Frame,
+        frame: &mut Frame<'_>,
         dot: &Operand,
-        pipe: &Pipe,
+        id: PipeId,
     ) -> Result<Operand, Error> {
+        let source = frame.source;
+        let pipe = source.pipe(id);
+        let commands = source.commands(pipe);
         let mut value = None;
-        for (index, command) in pipe.commands.iter().enumerate() {
-            let first = &command.args[0];
+        for (index, command) in commands.iter().enumerate() {
+            let first = &source.args(*command)[0];
             if matches!(first.kind, ArgKind::Pipe(_)) && (command.args.len() > 1 || value.is_some()) {
-                let message = format_args!("can't give argument to non-function {first}");
+                let message = format_args!("can't give argument to non-function {}", source.show_arg(first));
                 // Go names what it looked at last, and it has not looked at the parentheses yet.
-                let before = index.checked_sub(1).and_then(|before| pipe.commands[before].args.last());
-                return Err(match before.map(Arg::last_evaluated) {
+                let before = index.checked_sub(1).and_then(|before| source.args(commands[before]).last());
+                return Err(match before.map(|arg| source.last_evaluated(arg)) {
                     Some(arg) => self.arg_error(frame, arg, message),
-                    None => self.error(frame, pipe.position, pipe, message),
+                    None => self.error(frame, pipe.position, &source.show_pipe(id), message),
                 });
             }
-            let mut result = self.eval_command(frame, dot, command, value)?;
+            let mut result = self.eval_command(frame, dot, *command, value)?;
             result.interface = false;
             value = Some(result);
         }
         let value = value.unwrap_or_else(|| Operand::plain(Value::Nil));
-        for name in &pipe.decl {
+        for name in source.names(pipe.decl) {
+            let name = source.text(*name);
             if pipe.is_assign {
                 set_var(frame, name, value.clone());
             } else {
-                frame.vars.push((Arc::clone(name), value.clone()));
+                frame.vars.push((name, value.clone()));
             }
         }
         Ok(value)
@@ -45,20 +49,22 @@ impl Machine<'_> {
 
     fn eval_command(
         &mut self,
-        frame: &mut Frame,
+        frame: &mut Frame<'_>,
         dot: &Operand,
-        command: &Command,
+        command: Command,
         last: Option<Operand>,
     ) -> Result<Operand, Error> {
         frame.stopped = None;
-        let first = &command.args[0];
-        match &first.kind {
+        let source = frame.source;
+        let args = source.args(command);
+        let first = &args[0];
+        match first.kind {
             ArgKind::Field(names) => {
-                return self.eval_chain(frame, dot, dot.clone(), first, names, &command.args, last);
+                return self.eval_chain(frame, dot, dot.clone(), first, names, args, last);
             }
             ArgKind::Chain(inner, names) => {
-                let receiver = self.eval_chain_receiver(frame, dot, first, inner)?;
-                return self.eval_chain(frame, dot, receiver, first, names, &command.args, last);
+                let receiver = self.eval_chain_receiver(frame, dot, first, source.arg(inner))?;
+                return self.eval_chain(frame, dot, receiver, first, names, args, last);
             }
             ArgKind::Function(function) => {
                 return self.eval_function(frame, dot, function, first, command, last);
@@ -69,44 +75,48 @@ impl Machine<'_> {
                     self.not_a_function(frame, first, command, last.as_ref())?;
                     return Ok(value);
                 }
-                return self.eval_chain(frame, dot, value, first, names, &command.args, last);
+                return self.eval_chain(frame, dot, value, first, names, args, last);
             }
             _ => {}
         }
         self.not_a_function(frame, first, command, last.as_ref())?;
-        match &first.kind {
+        match first.kind {
             ArgKind::Pipe(pipe) => self.eval_pipeline(frame, dot, pipe),
-            ArgKind::Bool(value) => Ok(Operand::plain(Value::Bool(*value))),
+            ArgKind::Bool(value) => Ok(Operand::plain(Value::Bool(value))),
             ArgKind::Dot => Ok(dot.clone()),
-            ArgKind::Number(number) => self.constant(frame, first, number).map(Operand::plain),
-            ArgKind::String(_, text) => Ok(Operand::plain(Value::Str(text.clone()))),
+            ArgKind::Number(literal, place) => {
+                self.constant(frame, first, literal, place).map(Operand::plain)
+            }
+            ArgKind::String(literal, place) => Ok(Operand::plain(Value::Str(source.literal(literal, place)))),
             _ => Err(self.arg_error(frame, first, "nil is not a command")),
         }
     }
 
     fn not_a_function(
         &self,
-        frame: &Frame,
+        frame: &Frame<'_>,
         first: &Arg,
-        command: &Command,
+        command: Command,
         last: Option<&Operand>,
     ) -> Result<(), Error> {
         if command.args.len() > 1 || last.is_some() {
-            let message = format_args!("can't give argument to non-function {first}");
+            let shown = frame.source.show_arg(first);
+            let message = format_args!("can't give argument to non-function {shown}");
             return Err(self.arg_error(frame, first, message));
         }
         Ok(())
     }
 
-    fn variable(&self, frame: &Frame, arg: &Arg, name: &str) -> Result<Operand, Error> {
-        match frame.vars.iter().rev().find(|(known, _)| &**known == name) {
+    fn variable(&self, frame: &Frame<'_>, arg: &Arg, name: Span) -> Result<Operand, Error> {
+        let name = frame.source.text(name);
+        match frame.vars.iter().rev().find(|(known, _)| *known == name) {
             Some((_, value)) => Ok(value.clone()),
             None => Err(self.arg_error(frame, arg, format_args!("undefined variable: {name}"))),
         }
     }
 
-    fn constant(&self, frame: &Frame, arg: &Arg, number: &Number) -> Result<Value, Error> {
-        let text = &*number.text;
+    fn constant(&self, frame: &Frame<'_>, arg: &Arg, literal: Span, place: u32) -> Result<Value, Error> {
+        let (text, number) = (frame.source.text(literal), frame.source.number(place));
         let hex = text.len() > 2
             && (text.starts_with("0x") || text.starts_with("0X"))
             && !text.contains(['p', 'P']);
@@ -125,20 +135,20 @@ impl Machine<'_> {
 
     fn eval_chain_receiver(
         &mut self,
-        frame: &mut Frame,
+        frame: &mut Frame<'_>,
         dot: &Operand,
         chain: &Arg,
         inner: &Arg,
     ) -> Result<Operand, Error> {
-        match &inner.kind {
+        match inner.kind {
             ArgKind::Nil => {
-                let message = format_args!("indirection through explicit nil in {chain}");
+                let shown = frame.source.show_arg(chain);
+                let message = format_args!("indirection through explicit nil in {shown}");
                 Err(self.arg_error(frame, chain, message))
             }
             ArgKind::Pipe(pipe) => self.eval_pipeline(frame, dot, pipe),
             ArgKind::Function(function) => {
-                let command = Command { args: Vec::new() };
-                self.eval_function(frame, dot, function, inner, &command, None)
+                self.eval_function(frame, dot, function, inner, Command::default(), None)
             }
             _ => self.eval_any(frame, dot, inner),
         }
@@ -147,28 +157,29 @@ impl Machine<'_> {
     #[expect(clippy::too_many_arguments, reason = "the parts of one access, passed through")]
     fn eval_chain(
         &mut self,
-        frame: &mut Frame,
+        frame: &mut Frame<'_>,
         dot: &Operand,
         mut receiver: Operand,
         node: &Arg,
-        names: &[Str],
+        names: Span,
         args: &[Arg],
         last: Option<Operand>,
     ) -> Result<Operand, Error> {
-        let Some((name, before)) = names.split_last() else { return Ok(receiver) };
+        let source = frame.source;
+        let Some((name, before)) = source.names(names).split_last() else { return Ok(receiver) };
         for name in before {
-            receiver = self.eval_field(frame, dot, node, name, &[], None, receiver)?;
+            receiver = self.eval_field(frame, dot, node, source.text(*name), &[], None, receiver)?;
         }
-        self.eval_field(frame, dot, node, name, args, last, receiver)
+        self.eval_field(frame, dot, node, source.text(*name), args, last, receiver)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one access, passed through")]
     fn eval_field(
         &mut self,
-        frame: &mut Frame,
+        frame: &mut Frame<'_>,
         dot: &Operand,
         node: &Arg,
-        name: &Str,
+        name: &str,
         args: &[Arg],
         last: Option<Operand>,
         receiver: Operand,
@@ -186,18 +197,18 @@ impl Machine<'_> {
             }
             Value::Map(map) => {
                 let interface = map.kind() != MapKind::Strings;
-                Ok(match map.get(name) {
+                Ok(match map.get(name.as_bytes()) {
                     Some(value) => Operand { value, interface },
                     None if self.missing_key == MissingKey::Error => {
                         let message =
-                            format_args!("map has no entry for key {}", crate::quote(name.text().as_bytes()));
+                            format_args!("map has no entry for key {}", crate::quote(name.as_bytes()));
                         return Err(self.arg_error(frame, node, message));
                     }
                     None if interface => Operand { value: Value::Nil, interface },
                     None => Operand::plain(Value::Str(Str::default())),
                 })
             }
-            Value::Object(object) => match object.field(&name.text()) {
+            Value::Object(object) => match object.field(name) {
                 Some(Field::Value(_)) if has_args => {
                     let message = format_args!("{name} has arguments but cannot be invoked as function");
                     Err(self.arg_error(frame, node, message))
@@ -206,14 +217,15 @@ impl Machine<'_> {
                 Some(Field::Method { arguments }) => {
                     let object = std::rc::Rc::clone(object);
                     let values = self.method_arguments(frame, dot, node, name, args, last, arguments)?;
-                    match object.call(&name.text(), &values) {
+                    match object.call(name, &values) {
                         Ok(value) => Ok(Operand::plain(value)),
                         Err(text) => {
-                            Err(self.call_error(frame, node.position, node, &name.text(), Error::new(text)))
+                            let shown = frame.source.show_arg(node);
+                            Err(self.call_error(frame, node.position, &shown, name, Error::new(text)))
                         }
                     }
                 }
-                None => match object.entry(name) {
+                None => match object.entry(&name.into()) {
                     Some(value) => Ok(Operand::plain(value)),
                     None => self.no_field(frame, node, name, &receiver),
                 },
@@ -222,7 +234,13 @@ impl Machine<'_> {
         }
     }
 
-    fn no_field(&self, frame: &Frame, node: &Arg, name: &Str, receiver: &Operand) -> Result<Operand, Error> {
+    fn no_field(
+        &self,
+        frame: &Frame<'_>,
+        node: &Arg,
+        name: &str,
+        receiver: &Operand,
+    ) -> Result<Operand, Error> {
         let message = format_args!("can't evaluate field {name} in type {}", receiver.type_name());
         Err(self.arg_error(frame, node, message))
     }
@@ -230,10 +248,10 @@ impl Machine<'_> {
     #[expect(clippy::too_many_arguments, reason = "the parts of one call, passed through")]
     fn method_arguments(
         &mut self,
-        frame: &mut Frame,
+        frame: &mut Frame<'_>,
         dot: &Operand,
         node: &Arg,
-        name: &Str,
+        name: &str,
         args: &[Arg],
         last: Option<Operand>,
         wanted: usize,
@@ -255,13 +273,13 @@ impl Machine<'_> {
     /// An argument of a parameter's type.
     pub(super) fn eval_arg(
         &mut self,
-        frame: &mut Frame,
+        frame: &mut Frame<'_>,
         dot: &Operand,
         wanted: Type,
         arg: &Arg,
     ) -> Result<Value, Error> {
         frame.stopped = None;
-        match &arg.kind {
+        match arg.kind {
             ArgKind::Nil if wanted.can_be_nil() => Ok(Value::Nil),
             ArgKind::Nil => Err(self.arg_error(frame, arg, format_args!("cannot assign nil to {wanted}"))),
             ArgKind::Dot
@@ -271,19 +289,28 @@ impl Machine<'_> {
             | ArgKind::Function(_)
             | ArgKind::Chain(..) => {
                 let value = self.eval_any(frame, dot, arg)?;
-                let seen = arg.last_evaluated();
-                self.fit(frame, seen.position, seen, value, wanted)
+                self.fit(frame, frame.source.last_evaluated(arg), value, wanted)
             }
-            ArgKind::Bool(value) if wanted.takes_bool() => Ok(Value::Bool(*value)),
-            ArgKind::String(_, text) if wanted.takes_string() => Ok(Value::Str(text.clone())),
-            ArgKind::Number(number) => self.number_arg(frame, wanted, arg, number),
+            ArgKind::Bool(value) if wanted.takes_bool() => Ok(Value::Bool(value)),
+            ArgKind::String(literal, place) if wanted.takes_string() => {
+                Ok(Value::Str(frame.source.literal(literal, place)))
+            }
+            ArgKind::Number(literal, place) => self.number_arg(frame, wanted, arg, literal, place),
             _ => self.unfit_constant(frame, wanted, arg),
         }
     }
 
-    fn number_arg(&self, frame: &Frame, wanted: Type, arg: &Arg, number: &Number) -> Result<Value, Error> {
+    fn number_arg(
+        &self,
+        frame: &Frame<'_>,
+        wanted: Type,
+        arg: &Arg,
+        literal: Span,
+        place: u32,
+    ) -> Result<Value, Error> {
+        let number = frame.source.number(place);
         match wanted {
-            Type::Any | Type::Value => self.constant(frame, arg, number),
+            Type::Any | Type::Value => self.constant(frame, arg, literal, place),
             Type::Int => match number.int {
                 Some(value) => Ok(Value::int(value)),
                 None => self.unfit_constant(frame, wanted, arg),
@@ -300,21 +327,27 @@ impl Machine<'_> {
         }
     }
 
-    fn unfit_constant(&self, frame: &Frame, wanted: Type, arg: &Arg) -> Result<Value, Error> {
+    fn unfit_constant(&self, frame: &Frame<'_>, wanted: Type, arg: &Arg) -> Result<Value, Error> {
+        let shown = frame.source.show_arg(arg);
         let message = match wanted {
-            Type::Bool => format!("expected bool; found {arg}"),
-            Type::Str => format!("expected string; found {arg}"),
-            Type::Int => format!("expected integer; found {arg}"),
-            Type::Uint32 => format!("expected unsigned integer; found {arg}"),
-            Type::Float => format!("expected float; found {arg}"),
-            _ => format!("can't handle {arg} for arg of type {wanted}"),
+            Type::Bool => format!("expected bool; found {shown}"),
+            Type::Str => format!("expected string; found {shown}"),
+            Type::Int => format!("expected integer; found {shown}"),
+            Type::Uint32 => format!("expected unsigned integer; found {shown}"),
+            Type::Float => format!("expected float; found {shown}"),
+            _ => format!("can't handle {shown} for arg of type {wanted}"),
         };
         Err(self.arg_error(frame, arg, message))
     }
 
     /// An operand that is no constant, or a constant without a wanted type.
-    pub(super) fn eval_any(&mut self, frame: &mut Frame, dot: &Operand, arg: &Arg) -> Result<Operand, Error> {
-        match &arg.kind {
+    pub(super) fn eval_any(
+        &mut self,
+        frame: &mut Frame<'_>,
+        dot: &Operand,
+        arg: &Arg,
+    ) -> Result<Operand, Error> {
+        match arg.kind {
             ArgKind::Dot => Ok(dot.clone()),
             ArgKind::Field(names) => self.eval_chain(frame, dot, dot.clone(), arg, names, &[], None),
             ArgKind::Variable(name, names) => {
@@ -323,16 +356,17 @@ impl Machine<'_> {
             }
             ArgKind::Pipe(pipe) => self.eval_pipeline(frame, dot, pipe),
             ArgKind::Function(function) => {
-                let command = Command { args: Vec::new() };
-                self.eval_function(frame, dot, function, arg, &command, None)
+                self.eval_function(frame, dot, function, arg, Command::default(), None)
             }
             ArgKind::Chain(inner, names) => {
-                let receiver = self.eval_chain_receiver(frame, dot, arg, inner)?;
+                let receiver = self.eval_chain_receiver(frame, dot, arg, frame.source.arg(inner))?;
                 self.eval_chain(frame, dot, receiver, arg, names, &[], None)
             }
-            ArgKind::Bool(value) => Ok(Operand::plain(Value::Bool(*value))),
-            ArgKind::Number(number) => self.constant(frame, arg, number).map(Operand::plain),
-            ArgKind::String(_, text) => Ok(Operand::plain(Value::Str(text.clone()))),
+            ArgKind::Bool(value) => Ok(Operand::plain(Value::Bool(value))),
+            ArgKind::Number(literal, place) => self.constant(frame, arg, literal, place).map(Operand::plain),
+            ArgKind::String(literal, place) => {
+                Ok(Operand::plain(Value::Str(frame.source.literal(literal, place))))
+            }
             ArgKind::Nil => Err(self.arg_error(frame, arg, "evalEmptyInterface: nil (can't happen)")),
         }
     }
@@ -340,29 +374,24 @@ impl Machine<'_> {
     /// `validateType`: a value as a parameter's type, or the reason why not.
     pub(super) fn fit(
         &self,
-        frame: &Frame,
-        position: usize,
-        node: &dyn std::fmt::Display,
+        frame: &Frame<'_>,
+        node: &Arg,
         operand: Operand,
         wanted: Type,
     ) -> Result<Value, Error> {
-        let template = Arc::clone(&frame.template);
-        let stopped = frame.stopped.and_then(|position| template.root.arg_at(position));
-        let (position, node): (usize, &dyn std::fmt::Display) =
-            stopped.map_or((position, node), |arg| (arg.position, arg));
+        let stopped = || frame.stopped.and_then(|at| frame.source.arg_at(frame.template.root, at));
+        let failed = |message: fmt::Arguments<'_>| self.arg_error(frame, stopped().unwrap_or(node), message);
         if operand.value.is_nil() && !operand.interface {
             if wanted.can_be_nil() {
                 return Ok(Value::Nil);
             }
-            let message = format_args!("invalid value; expected {wanted}");
-            return Err(self.error(frame, position, node, message));
+            return Err(failed(format_args!("invalid value; expected {wanted}")));
         }
         match wanted.accept(operand.value) {
             Ok(value) => Ok(value),
             Err(value) => {
                 let found = if value.is_nil() { "interface {}" } else { value.type_name() };
-                let message = format_args!("wrong type for value; expected {wanted}; got {found}");
-                Err(self.error(frame, position, node, message))
+                Err(failed(format_args!("wrong type for value; expected {wanted}; got {found}")))
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::lex::Kind;
 use crate::quote::{quote, unquote_char};
 
 pub(super) fn parse(text: &str, kind: Kind) -> Result<Number, String> {
-    let mut number = Number { text: text.into(), int: None, uint: None, float: None };
+    let mut number = Number { int: None, uint: None, float: None };
     if kind == Kind::CharConstant {
         let Some(character) = unquote_char(text) else {
             return Err(format!("malformed character constant: {text}"));
