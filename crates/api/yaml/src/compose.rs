@@ -31,6 +31,8 @@ pub trait Sink {
     fn float(&mut self, value: f64) -> Self::Value;
     fn string(&mut self, value: Cow<'_, str>) -> Self::Value;
     fn list(&mut self, items: Vec<Self::Value>) -> Self::Value;
+    /// The key of the value that is built next; a sink that is looking for some keys need not build the others' values.
+    fn key(&mut self, _key: &str) {}
     /// A new map that will get about so many entries.
     fn map(&mut self, entries: usize) -> Self::Map;
     /// Adds an entry, in place of one with the same key.
@@ -128,6 +130,7 @@ impl<'d, S: Sink> Decoder<'d, '_, S> {
             }
             let line = self.nodes[value].line;
             let key = self.key(key)?;
+            self.sink.key(&key);
             let value = self.node(value)?;
             if self.duplicates == Duplicates::Refuse && self.sink.contains(map, &key) {
                 let message =

@@ -38,14 +38,29 @@ pub(crate) fn read<S: Sink>(text: &str, sink: &mut S, duplicates: Duplicates) ->
 
 /// No control characters, tabs, line breaks other than `\n`, or characters that mean something to the scanner.
 fn is_simple(bytes: &[u8]) -> bool {
-    let ordinary = |byte: u8| (byte >= 0x20 && byte != 0x7F && byte != 0xC2 && byte != 0xEF) || byte == b'\n';
-    let mut blocks = bytes.chunks_exact(32);
-    let ordinary_blocks =
-        blocks.by_ref().all(|block| block.iter().fold(true, |all, &byte| all & ordinary(byte)));
-    ordinary_blocks
-        && blocks.remainder().iter().all(|&byte| ordinary(byte))
-        && memchr::memmem::find(bytes, b"\xE2\x80\xA8").is_none()
-        && memchr::memmem::find(bytes, b"\xE2\x80\xA9").is_none()
+    // Without jumps, so that a whole block is compared at once.
+    let unusual = |byte: u8| {
+        (byte < 0x20) & (byte != b'\n') | (byte == 0x7F) | (byte == 0xC2) | (byte == 0xE2) | (byte == 0xEF)
+    };
+    let (blocks, rest) = bytes.as_chunks::<64>();
+    let all_usual = |block: &[u8]| !block.iter().fold(false, |any, &byte| any | unusual(byte));
+    blocks.iter().map(|block| block.as_slice()).chain([rest]).enumerate().all(|(index, block)| {
+        all_usual(block)
+            || (0..block.len()).all(|at| !unusual(block[at]) || is_harmless(&bytes[index * 64 + at..]))
+    })
+}
+
+/// Whether the character that begins with an unusual byte is one of those that mean nothing: no control character, no
+/// line break, no byte order mark.
+fn is_harmless(bytes: &[u8]) -> bool {
+    match bytes {
+        [0xC2, second, ..] => *second >= 0xA0,
+        [0xE2, second, third, ..] => !(*second == 0x80 && matches!(*third, 0xA8 | 0xA9)),
+        [0xEF, second, third, ..] => {
+            !(*second == 0xBB && *third == 0xBF || *second == 0xBF && matches!(*third, 0xBE | 0xBF))
+        }
+        _ => false,
+    }
 }
 
 struct Reader<'a, 's, S> {
@@ -134,15 +149,27 @@ impl<'a, S: Sink> Reader<'a, '_, S> {
         value
     }
 
+    /// What begins on a line after the key or the entry, at `column`, that it belongs to.
+    fn nested(&mut self, column: usize) -> Read<S::Value> {
+        if self.is_entry() || self.is_at_key() {
+            self.block(self.column)
+        } else if matches!(self.byte(self.at), b'|' | b'>') {
+            Err(Other)
+        } else {
+            self.scalar(column)
+        }
+    }
+
     fn mapping(&mut self, column: usize) -> Read<S::Value> {
         let mut map = self.sink.map(0);
         loop {
             let key = self.key()?;
+            self.sink.key(&key);
             self.skip_spaces_before_value();
             let value = if self.at_line_end() {
                 self.end_line()?;
                 if !self.is_end() && self.column > column {
-                    self.block(self.column)?
+                    self.nested(column)?
                 } else if !self.is_end() && self.column == column && self.is_entry() {
                     self.sequence(column, true)?
                 } else {
@@ -175,11 +202,7 @@ impl<'a, S: Sink> Reader<'a, '_, S> {
             let value = if self.at_line_end() {
                 self.at = before;
                 self.end_line()?;
-                if !self.is_end() && self.column > column {
-                    self.block(self.column)?
-                } else {
-                    self.sink.null()
-                }
+                if !self.is_end() && self.column > column { self.nested(column)? } else { self.sink.null() }
             } else if self.is_entry() || self.is_at_key() {
                 self.block(self.column)?
             } else {
@@ -265,7 +288,7 @@ impl<'a, S: Sink> Reader<'a, '_, S> {
     fn scalar(&mut self, column: usize) -> Read<S::Value> {
         match self.byte(self.at) {
             b'"' | b'\'' => {
-                let text = self.quoted()?;
+                let text = self.quoted(Some(column))?;
                 self.end_line()?;
                 Ok(self.sink.string(text))
             }
@@ -339,23 +362,34 @@ impl<'a, S: Sink> Reader<'a, '_, S> {
         }
     }
 
-    /// A quoted scalar that ends on this line.
-    fn quoted(&mut self) -> Read<Cow<'a, str>> {
+    /// A quoted scalar, which ends on this line or, in a collection at a column, goes on where lines are indented more.
+    fn quoted(&mut self, column: Option<usize>) -> Read<Cow<'a, str>> {
         let mark = self.byte(self.at);
         let mut start = self.at + 1;
         let mut text = Cow::Borrowed("");
         loop {
             let rest = &self.text[start..];
             let found = memchr::memchr3(mark, b'\\', b'\n', rest).ok_or(Other)?;
-            let part = &self.body[start..start + found];
+            let at = start + found;
+            let mut part = &self.body[start..at];
+            if self.text[at] == b'\n' {
+                part = part.trim_end_matches(' ');
+            }
             if text.is_empty() && matches!(text, Cow::Borrowed(_)) {
                 text = Cow::Borrowed(part);
             } else {
                 text.to_mut().push_str(part);
             }
-            let at = start + found;
             match (self.text[at], self.text.get(at + 1)) {
-                (b'\n', _) => return Err(Other),
+                (b'\n', _) => {
+                    let (next, breaks) = self.continued(at, column.ok_or(Other)?)?;
+                    match breaks {
+                        1 => text.to_mut().push(' '),
+                        _ => text.to_mut().extend(std::iter::repeat_n('\n', breaks - 1)),
+                    }
+                    start = next;
+                    continue;
+                }
                 (b'\\', _) if mark == b'\'' => text.to_mut().push('\\'),
                 (b'\\', Some(escape)) => {
                     text.to_mut().push(match escape {
@@ -383,6 +417,21 @@ impl<'a, S: Sink> Reader<'a, '_, S> {
         }
     }
 
+    /// Where a quoted scalar goes on after the end of a line, and how many lines later.
+    fn continued(&self, mut at: usize, column: usize) -> Read<(usize, usize)> {
+        let mut breaks = 0;
+        loop {
+            let line = &self.text[at + 1..];
+            let spaces = line.iter().take_while(|&&byte| byte == b' ').count();
+            breaks += 1;
+            match line.get(spaces) {
+                Some(b'\n') => at += 1 + spaces,
+                Some(_) if spaces > column => return Ok((at + 1 + spaces, breaks)),
+                _ => return Err(Other),
+            }
+        }
+    }
+
     /// A literal or folded scalar without an indentation of its own choosing.
     fn block_scalar(&mut self, column: usize) -> Read<String> {
         let folded = self.byte(self.at) == b'>';
@@ -393,26 +442,33 @@ impl<'a, S: Sink> Reader<'a, '_, S> {
             self.at += 1;
         }
         self.skip_spaces();
-        if self.byte(self.at) != b'\n' || self.text.last() != Some(&b'\n') {
+        if self.text.get(self.at) != Some(&b'\n') {
             return Err(Other);
         }
         self.at += 1;
         let mut text = String::new();
         let mut indent = None;
+        // How many spaces the longest blank line before the first has.
+        let mut deepest = 0;
         // Line breaks since the last line, its own included, and whether that line was indented more.
         let (mut breaks, mut spaced) = (0usize, false);
         while !self.is_end() {
             let rest = &self.text[self.at..];
-            let end = memchr::memchr(b'\n', rest).ok_or(Other)?;
+            let line_break = memchr::memchr(b'\n', rest);
+            let end = line_break.unwrap_or(rest.len());
             let spaces = rest[..end].iter().take_while(|&&byte| byte == b' ').count();
+            if spaces == end && line_break.is_none() {
+                return Err(Other);
+            }
             if indent.is_none() && spaces < end {
+                // A blank line that is longer than the first line's indentation is an error.
+                if spaces < deepest {
+                    return Err(Other);
+                }
                 indent = Some(spaces);
             }
             let Some(indent) = indent else {
-                // Blank lines before the first; one that is longer than that line's indentation is an error.
-                if spaces > column {
-                    return Err(Other);
-                }
+                deepest = deepest.max(spaces);
                 breaks += 1;
                 self.at += end + 1;
                 continue;
@@ -432,12 +488,16 @@ impl<'a, S: Sink> Reader<'a, '_, S> {
                     (false, _) => text.extend(std::iter::repeat_n('\n', breaks)),
                 }
                 text.push_str(line);
-                (breaks, spaced) = (1, now_spaced);
+                (breaks, spaced) = (usize::from(line_break.is_some()), now_spaced);
             }
-            self.at += end + 1;
+            self.at = (self.at + end + 1).min(self.text.len());
+        }
+        if indent.is_none() && deepest > column {
+            return Err(Other);
         }
         match keep {
-            None if !text.is_empty() => text.push('\n'),
+            // The end of the text may end the last line.
+            None if !text.is_empty() && breaks > 0 => text.push('\n'),
             Some(true) => text.extend(std::iter::repeat_n('\n', breaks)),
             _ => {}
         }
@@ -460,6 +520,7 @@ impl<'a, S: Sink> Reader<'a, '_, S> {
         while self.byte(self.at) != close {
             if open == b'{' {
                 let key = self.flow_key()?;
+                self.sink.key(&key);
                 self.skip_spaces();
                 let value = self.flow_value(depth)?;
                 if self.duplicates == Duplicates::Refuse && self.sink.contains(&map, &key) {
@@ -500,7 +561,7 @@ impl<'a, S: Sink> Reader<'a, '_, S> {
         match self.byte(self.at) {
             b'[' | b'{' => self.flow(depth + 1),
             b'"' | b'\'' => {
-                let text = self.quoted()?;
+                let text = self.quoted(None)?;
                 Ok(self.sink.string(text))
             }
             first if is_key(first) && first != b'-' => {

@@ -221,6 +221,12 @@ fn the_quick_reader_reads_what_the_parser_reads() {
         "a: one\n  two\n\n  three\nb: [x, 1, {c: \"d\"}]\ne: {}\nf: []\ng: \"x\\n\\\"y\\\"\"\n",
         "- a\n- b:\n  - c\n  d: http://x:80/#y\n- |-\n  z\n",
         "a:\n    b: 1\n    c:\n        d: 0755\n",
+        "a:\n  {}\nb:\n- c:\n    [x]\n  d:\n    one\n    two\ne:\n  \"x\"",
+        "a: 'x  \n\n\n   y'\nb:\n- \"one\n    \\\"two\\\"\n  three \"\n",
+        "a: |-\n\n  \n  one\n\n  two",
+        "a: |\n    \n    one",
+        "a: >+\n  one\n  two",
+        "a: \u{a0}\u{e9}\u{2192}\u{ff5e} # \u{201c}\n",
     ];
     for text in plain {
         assert!(check_quick(text), "not read: {text}");
@@ -233,7 +239,17 @@ fn the_quick_reader_reads_what_the_parser_reads() {
         "a\n",
         "a:\n b: 1\n  c: 2\n",
         "a: 1\n b\n: c\n",
-        "a: 'x\n  y'\n",
+        "a: 'x\ny'\n",
+        "a: 'x\n  y\n",
+        "a: 'x\n  y': z\n",
+        "a:\n  {}\n  b: c\n",
+        "a:\n  |\n  b\n",
+        "a: |\n      \n  b\n",
+        "a: |\n      \n",
+        "a: |",
+        "a: |\n  b\n  ",
+        "a: \u{85}b\u{feff}\n",
+        "a: b\u{2028}c\n",
         "1: a\n",
         "a: .inf\n",
         "%YAML 1.1\n---\na: b\n",
@@ -252,7 +268,7 @@ proptest::proptest! {
         parts in proptest::collection::vec(proptest::sample::select(vec![
             "a", "b:", "c: ", " ", "  ", "- ", "-", "\n", "\n  ", "\n    ", "\n- ", "|", ">", "|-", ">+", "#", " #x", "'", "\"",
             "x y", "1", "0x1f", "null", "~", "yes", "[", "]", "{", "}", ", ", ": ", "key: value", "\nk: v", "\n  k: v", "\\n",
-            "\n\n", "---", "\u{e9}", "2001-01-01", "1e3", ".", "?", "!", "%", "@",
+            "\n\n", "---", "\u{e9}", "2001-01-01", "1e3", ".", "?", "!", "%", "@", "a:\n    ", "a: '", "a: \"", "\n      x", "a: |-\n", " y'", "\u{a0}", "\u{85}",
         ]), 0..24)
     ) {
         check_quick(&parts.concat());

@@ -153,7 +153,7 @@ fn sort_document(
     hooks: &mut Vec<Manifest>,
 ) -> Result<(), Error> {
     let failed = |error: String| Error::Render(format!("YAML parse error on {path}: {error}"));
-    let value = yaml::from_str_with(document, &mut Skim, yaml::Duplicates::LastWins)
+    let value = yaml::from_str_with(document, &mut Skim::default(), yaml::Duplicates::LastWins)
         .map_err(|error| failed(format!("error converting YAML to JSON: {error}")))?;
     let head = read_head(&value).map_err(failed)?;
     let mut manifest = Manifest {

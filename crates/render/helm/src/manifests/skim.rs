@@ -58,7 +58,11 @@ impl Fields {
     }
 }
 
-pub(super) struct Skim;
+#[derive(Debug, Default)]
+pub(super) struct Skim {
+    /// Whether the value that is being read is one that is looked at.
+    wanted: bool,
+}
 
 impl yaml::Sink for Skim {
     type Value = Glimpse;
@@ -86,6 +90,9 @@ impl yaml::Sink for Skim {
     }
 
     fn string(&mut self, value: Cow<'_, str>) -> Glimpse {
+        if !self.wanted {
+            return Glimpse::Text(String::new());
+        }
         // Names, kinds and the words of hooks are short; what is longer is text of another kind.
         const LONGEST: usize = 4096;
         Glimpse::Text(if value.len() > LONGEST { String::new() } else { value.into_owned() })
@@ -93,6 +100,10 @@ impl yaml::Sink for Skim {
 
     fn list(&mut self, _: Vec<Glimpse>) -> Glimpse {
         Glimpse::List
+    }
+
+    fn key(&mut self, key: &str) {
+        self.wanted = KEYS.contains(&key);
     }
 
     fn map(&mut self, _: usize) -> Fields {
