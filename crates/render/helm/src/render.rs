@@ -60,7 +60,7 @@ pub fn render(chart: &Chart, options: &Options) -> Result<Rendered, Error> {
         )));
     }
     let world = World { options, drawn: RefCell::default() };
-    let (mut texts, nondeterministic) = execute(&node, &values, kube, options, &world)?;
+    let (mut texts, nondeterministic) = execute(&node, values, kube, options, &world)?;
     let notes = take_notes(&mut texts, &node.metadata.name, options.sub_notes);
     let (manifests, mut hooks) = manifests::sort(&texts)?;
     if options.skip_tests {
@@ -174,7 +174,7 @@ fn parse(chart: &Chart, renderables: &[Renderable]) -> Result<Templates, Error> 
 /// Executes every template; gives the texts by path.
 fn execute(
     node: &Node,
-    values: &Table,
+    values: Table,
     kube: KubeVersion,
     options: &Options,
     world: &World<'_>,

@@ -81,6 +81,19 @@ impl From<&serde_json::Value> for Value {
     }
 }
 
+/// As by reference; each part is freed as soon as it is converted.
+impl From<serde_json::Value> for Value {
+    fn from(value: serde_json::Value) -> Self {
+        match value {
+            serde_json::Value::Array(items) => Self::list(items.into_iter().map(Self::from).collect()),
+            serde_json::Value::Object(fields) => {
+                fields.into_iter().map(|(key, value)| (key, Self::from(value))).collect()
+            }
+            other => Self::from(&other),
+        }
+    }
+}
+
 /// Builds template values from YAML as `sigs.k8s.io/yaml` and `encoding/json` do: every number is a `float64`.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct FromYaml;

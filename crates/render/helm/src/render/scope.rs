@@ -34,7 +34,7 @@ impl Renderable {
 }
 
 /// Every template of a chart and its dependencies.
-pub(super) fn collect(node: &Node, values: &Table, kube: KubeVersion, options: &Options) -> Vec<Renderable> {
+pub(super) fn collect(node: &Node, values: Table, kube: KubeVersion, options: &Options) -> Vec<Renderable> {
     let release: Value = [
         ("Name", Value::from(options.release_name.as_str())),
         ("Namespace", options.namespace.as_str().into()),
@@ -46,9 +46,9 @@ pub(super) fn collect(node: &Node, values: &Table, kube: KubeVersion, options: &
     .into_iter()
     .collect();
     let capabilities = Value::object(Capabilities::new(kube, &options.api_versions));
-    let Value::Map(values) = Value::from(&serde_json::Value::Object(values.clone())) else {
-        return Vec::new();
-    };
+    // Taken apart while it is converted, so that large values are not there twice.
+    let values: Value = values.into_iter().map(|(key, value)| (key, Value::from(value))).collect();
+    let Value::Map(values) = values else { return Vec::new() };
     let mut collector = Collector { release, capabilities, found: Vec::new() };
     collector.chart(node, &values.with_kind(VALUES), &node.metadata.name, true);
     collector.found
