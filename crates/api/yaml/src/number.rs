@@ -67,6 +67,31 @@ fn general(value: f64, single: bool) -> String {
     out
 }
 
+/// `strconv.ParseInt(text, 0, 64)`, and where that fails `strconv.ParseUint`, as go-yaml reads an integer without
+/// underscores: what it gives fits an `i64` or a `u64`. A sign goes with what fits an `i64` only.
+#[must_use]
+pub fn integer(text: &str) -> Option<i128> {
+    let (negative, signed, digits) = match text.as_bytes().first()? {
+        b'-' => (true, true, &text[1..]),
+        b'+' => (false, true, &text[1..]),
+        _ => (false, false, text),
+    };
+    let (radix, digits) = match digits.as_bytes() {
+        [b'0', b'x' | b'X', _, ..] => (16, &digits[2..]),
+        [b'0', b'b' | b'B', _, ..] => (2, &digits[2..]),
+        [b'0', b'o' | b'O', _, ..] => (8, &digits[2..]),
+        [b'0', _, ..] => (8, &digits[1..]),
+        _ => (10, digits),
+    };
+    // from_str_radix would take a second sign.
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let size = i128::from(u64::from_str_radix(digits, radix).ok()?);
+    let value = if negative { -size } else { size };
+    (!signed || i64::try_from(value).is_ok()).then_some(value)
+}
+
 /// `strconv.FormatFloat(value, 'g', -1, 64)`, also what `%v` prints: with an exponent from 1e6 on and
 /// below 1e-4.
 #[must_use]

@@ -65,31 +65,8 @@ fn number(text: &str) -> Scalar {
 
 /// `strconv.ParseInt(text, 0, 64)`, then `ParseUint`.
 fn integer(text: &str) -> Option<Scalar> {
-    let (negative, signed, digits) = match text.as_bytes().first()? {
-        b'-' => (true, true, &text[1..]),
-        b'+' => (false, true, &text[1..]),
-        _ => (false, false, text),
-    };
-    let (radix, digits) = match digits.as_bytes() {
-        [b'0', b'x' | b'X', _, ..] => (16, &digits[2..]),
-        [b'0', b'b' | b'B', _, ..] => (2, &digits[2..]),
-        [b'0', b'o' | b'O', _, ..] => (8, &digits[2..]),
-        [b'0', _, ..] => (8, &digits[1..]),
-        _ => (10, digits),
-    };
-    // from_str_radix would take a second sign.
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return None;
-    }
-    let size = u64::from_str_radix(digits, radix).ok()?;
-    if negative {
-        return 0i64.checked_sub_unsigned(size).map(Scalar::Int);
-    }
-    match i64::try_from(size) {
-        Ok(value) => Some(Scalar::Int(value)),
-        Err(_) if signed => None,
-        Err(_) => Some(Scalar::Uint(size)),
-    }
+    let value = crate::number::integer(text)?;
+    i64::try_from(value).map(Scalar::Int).or_else(|_| u64::try_from(value).map(Scalar::Uint)).ok()
 }
 
 /// `^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$`

@@ -49,30 +49,8 @@ pub(crate) fn value(text: &str, wanted: Tag) -> Option<Value> {
 
 /// `strconv.ParseInt(text, 0, 64)`, then `ParseUint`.
 fn integer(text: &str) -> Option<Number> {
-    let (negative, signed, digits) = match text.as_bytes().first()? {
-        b'-' => (true, true, &text[1..]),
-        b'+' => (false, true, &text[1..]),
-        _ => (false, false, text),
-    };
-    let (radix, digits) = match digits.as_bytes() {
-        [b'0', b'x' | b'X', _, ..] => (16, &digits[2..]),
-        [b'0', b'b' | b'B', _, ..] => (2, &digits[2..]),
-        [b'0', b'o' | b'O', _, ..] => (8, &digits[2..]),
-        [b'0', _, ..] => (8, &digits[1..]),
-        _ => (10, digits),
-    };
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return None;
-    }
-    let size = u64::from_str_radix(digits, radix).ok()?;
-    if negative {
-        return 0i64.checked_sub_unsigned(size).map(Number::from);
-    }
-    match i64::try_from(size) {
-        Ok(value) => Some(value.into()),
-        Err(_) if signed => None,
-        Err(_) => Some(size.into()),
-    }
+    let value = yaml::number::integer(text)?;
+    i64::try_from(value).map(Number::from).or_else(|_| u64::try_from(value).map(Number::from)).ok()
 }
 
 /// `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`
