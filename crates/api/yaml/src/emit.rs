@@ -129,6 +129,11 @@ impl Emitter {
         });
     }
 
+    /// A time, in a form that reads as one.
+    pub fn timestamp(&mut self, text: &str) {
+        self.word(text);
+    }
+
     pub fn string(&mut self, value: &str) {
         self.scalar(value, self.string_style(value));
     }

@@ -150,10 +150,10 @@ impl Sink for Json {
     }
 
     fn float(&mut self, value: f64) -> Value {
-        number::float_to_integer(value)
-            .map(Number::from)
-            .or_else(|| Number::from_f64(value))
-            .map_or(Value::Null, Value::Number)
+        // JSON writes "-0" for it, and reads that as a float where there is no type.
+        let integer =
+            if value == 0.0 && value.is_sign_negative() { None } else { number::float_to_integer(value) };
+        integer.map(Number::from).or_else(|| Number::from_f64(value)).map_or(Value::Null, Value::Number)
     }
 
     fn string(&mut self, value: std::borrow::Cow<'_, str>) -> Value {

@@ -105,12 +105,7 @@ impl Emitter {
             Scalar::Bool(_) | Scalar::Null | Scalar::Int(_) | Scalar::Uint(_) | Scalar::Float(_) => false,
             Scalar::Timestamp => false,
         };
-        // Version 3 has its own word for the merge key.
-        if plain && !(self.dialect == Dialect::V3 && value == "<<") {
-            Style::Plain
-        } else {
-            Style::DoubleQuoted
-        }
+        if plain { Style::Plain } else { Style::DoubleQuoted }
     }
 
     pub(super) fn scalar(&mut self, value: &str, wanted: Style) {
