@@ -95,6 +95,8 @@ struct Frame<'t> {
     vars: Vec<(&'t str, Operand)>,
     /// Where `and` or `or` stopped before its last argument, as long as nothing was evaluated since.
     stopped: Option<u32>,
+    /// Whether the last argument that was nil is a nil that something holds.
+    held_nil: bool,
 }
 
 /// The variable that every template begins with.
@@ -213,7 +215,8 @@ impl<'e> Machine<'e> {
             .enter()
             .map_err(|text| Error::executing(format!("template: {}: {text}", template.name), None))?;
         let vars = vec![(ROOT, dot.clone())];
-        let mut frame = Frame { vars, template: &template, source: &template.source, stopped: None };
+        let source = &template.source;
+        let mut frame = Frame { vars, template: &template, source, stopped: None, held_nil: false };
         // Templates call each other through the native stack.
         let result =
             stacker::maybe_grow(STACK_LEFT, STACK_PART, || self.walk(&mut frame, &dot, template.root, out));

@@ -29,6 +29,7 @@ use crate::exec::Machine;
 use crate::hash::Quick;
 use crate::value::{IntKind, ListKind, MapKind, Value};
 pub use argo::{dns_name, slug};
+pub(crate) use builtin::length;
 pub(crate) use dates::duration_text;
 pub use encoding::to_yaml;
 pub use regexes::compile_regex;
@@ -100,7 +101,7 @@ impl Type {
                 if let MapKind::Named(_) = map.kind() {
                     return Ok(Value::Map(map.with_kind(MapKind::Any)));
                 }
-                map.kind() == MapKind::Any
+                map.kind().is_any()
             }
             (Self::List, Value::List(list)) => list.kind() == ListKind::Any,
             (Self::Time | Self::Certificate, Value::Object(object)) => object.type_name() == self.to_string(),
@@ -119,6 +120,8 @@ pub(crate) enum Run {
     Or,
     /// `call` names what it cannot call as the template writes it.
     Call,
+    /// `len` tells a nil that is held by something from nothing at all.
+    Length,
     Plain(Plain),
 }
 

@@ -260,3 +260,16 @@ fn what_is_random_needs_a_source_and_is_marked() {
     assert_eq!(machine.execute("n", &Value::Nil).unwrap(), "1970");
     assert!(machine.is_nondeterministic());
 }
+
+#[test]
+fn slices_share_their_array_and_the_room_behind_it() {
+    check(&[
+        ("{{ $l := splitList \",\" \"c,b,a,z\" }}{{ $_ := slice $l 0 3 | sortAlpha }}{{ $l }}", "[a b c z]"),
+        ("{{ slice (append (list 1 2) 3) 0 4 }}", "[1 2 3 <nil>]"),
+        ("{{ $l := append (list 1 2) 3 }}{{ slice (slice $l 1 2) 0 3 }}{{ len $l }}", "[2 3 <nil>]3"),
+        (
+            "{{ slice (list 1 2 3) 0 4 }}",
+            "template: t:1:3: executing \"t\" at <slice (list 1 2 3) 0 4>: error calling slice: reflect.Value.Slice: slice index out of bounds",
+        ),
+    ]);
+}

@@ -11,6 +11,7 @@ mod text;
 use std::rc::Rc;
 
 pub use convert::FromYaml;
+pub(crate) use list::Room;
 pub use list::{List, ListKind};
 pub use map::{Map, MapKind};
 pub use object::{Bytes, Field, Object};

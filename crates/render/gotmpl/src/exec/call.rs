@@ -40,9 +40,14 @@ impl Machine<'_> {
                     Err(self.call_error(frame, node.position, &shown, function.name, error))
                 }
             }
-            Run::Plain(run) => {
+            Run::Length | Run::Plain(_) => {
+                frame.held_nil = false;
                 let values = self.arguments(frame, dot, function, node, args, last)?;
-                match run(self, &values) {
+                let result = match function.run {
+                    Run::Plain(run) => run(self, &values),
+                    _ => crate::funcs::length(&values[0], frame.held_nil),
+                };
+                match result {
                     Ok(value) => Ok(Operand::plain(value)),
                     // The position is that of the whole command (or of the lone name).
                     Err(error) => {

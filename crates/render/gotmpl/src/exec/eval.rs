@@ -7,7 +7,7 @@ use super::{Frame, Machine, MissingKey, Operand};
 use crate::ast::{Arg, ArgKind, Command, PipeId, Span};
 use crate::error::Error;
 use crate::funcs::Type;
-use crate::value::{Field, MapKind, Str, Value};
+use crate::value::{Field, Str, Value};
 
 impl Machine<'_> {
     pub(super) fn eval_pipeline(
@@ -196,7 +196,7 @@ impl Machine<'_> {
                 Err(self.arg_error(frame, node, message))
             }
             Value::Map(map) => {
-                let interface = map.kind() != MapKind::Strings;
+                let interface = !map.kind().is_strings();
                 Ok(match map.get(name.as_bytes()) {
                     Some(value) => Operand { value, interface },
                     None if self.missing_key == MissingKey::Error => {
@@ -374,11 +374,13 @@ impl Machine<'_> {
     /// `validateType`: a value as a parameter's type, or the reason why not.
     pub(super) fn fit(
         &self,
-        frame: &Frame<'_>,
+        frame: &mut Frame<'_>,
         node: &Arg,
         operand: Operand,
         wanted: Type,
     ) -> Result<Value, Error> {
+        frame.held_nil = operand.value.is_nil() && operand.interface;
+        let frame = &*frame;
         let stopped = || frame.stopped.and_then(|at| frame.source.arg_at(frame.template.root, at));
         let failed = |message: fmt::Arguments<'_>| self.arg_error(frame, stopped().unwrap_or(node), message);
         if operand.value.is_nil() && !operand.interface {

@@ -3,7 +3,7 @@
 use super::{Frame, Machine, Operand};
 use crate::ast::{Branch, List, Node, PipeId};
 use crate::error::Error;
-use crate::value::{ListKind, MapKind, Value};
+use crate::value::{ListKind, Value};
 
 /// How a list of nodes ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +166,7 @@ impl Machine<'_> {
                 Ok(items.map(|(at, value)| (index(at), Operand { value, interface })).collect())
             }
             Value::Map(map) => {
-                let interface = map.kind() != MapKind::Strings;
+                let interface = !map.kind().is_strings();
                 let entries = map.to_vec().into_iter();
                 Ok(entries
                     .map(|(key, value)| (Some(Value::Str(key)), Operand { value, interface }))

@@ -6,7 +6,7 @@ use super::{Function, Run, Type, fixed, variadic};
 use crate::error::Error;
 use crate::exec::Machine;
 use crate::format::{sprint, sprintf, sprintln};
-use crate::value::{IntKind, List, ListKind, MapKind, Str, Value};
+use crate::value::{IntKind, List, ListKind, Str, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function { name: "and", params: &[Type::Value], rest: Some(Type::Value), run: Run::And },
@@ -15,7 +15,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     variadic("html", &[], Type::Any, |_, args| Ok(html(&evaluate(args)).into())),
     variadic("index", &[Type::Value], Type::Value, index),
     variadic("js", &[], Type::Any, |_, args| Ok(js(&evaluate(args)).into())),
-    fixed("len", &[Type::Value], length),
+    Function { name: "len", params: &[Type::Value], rest: None, run: Run::Length },
     fixed("not", &[Type::Value], |_, args| Ok(Value::Bool(!args[0].is_true()))),
     variadic("print", &[], Type::Any, |_, args| Ok(sprint(args).into())),
     variadic("printf", &[Type::Str], Type::Any, |_, args| {
@@ -74,7 +74,7 @@ fn index_one(item: &Value, index: &Value) -> Result<Value, Error> {
         }
         Value::Map(map) => match index {
             Value::Str(key) => Ok(map.get(key).unwrap_or_else(|| match map.kind() {
-                MapKind::Strings => Value::Str(Str::default()),
+                kind if kind.is_strings() => Value::Str(Str::default()),
                 _ => Value::Nil,
             })),
             Value::Nil => Err("value is nil; should be of type string".into()),
@@ -93,9 +93,11 @@ fn index_one(item: &Value, index: &Value) -> Result<Value, Error> {
     }
 }
 
-fn length(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {
-    let count = match &args[0] {
-        Value::Nil => return Err("len of nil pointer".into()),
+/// A nil is either one that something holds, or nothing at all.
+pub(crate) fn length(value: &Value, held: bool) -> Result<Value, Error> {
+    let count = match value {
+        Value::Nil if held => return Err("len of nil pointer".into()),
+        Value::Nil => return Err("reflect: call of reflect.Value.Type on zero Value".into()),
         Value::Str(text) => text.len(),
         Value::List(list) => list.len(),
         Value::Map(map) => map.len(),
@@ -157,9 +159,19 @@ fn html(text: &[u8]) -> Vec<u8> {
     out
 }
 
-fn js(text: &Str) -> String {
+/// What is not UTF-8 stays as it is.
+fn js(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for chunk in text.utf8_chunks() {
+        out.extend_from_slice(js_text(chunk.valid()).as_bytes());
+        out.extend_from_slice(chunk.invalid());
+    }
+    out
+}
+
+fn js_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for character in text.text().chars() {
+    for character in text.chars() {
         match character {
             '\\' => out.push_str(r"\\"),
             '\'' => out.push_str(r"\'"),

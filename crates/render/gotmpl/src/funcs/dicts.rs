@@ -5,7 +5,7 @@ use super::strings::to_str;
 use super::{Function, fixed, map, text, variadic};
 use crate::error::Error;
 use crate::exec::Machine;
-use crate::value::{Map, MapKind, Str, Value};
+use crate::value::{List, ListKind, Map, MapKind, Str, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     variadic("dict", &[], Any, dict),
@@ -18,18 +18,22 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("hasKey", &[Dict, Text], |_, args| Ok(Value::Bool(map(args, 0).contains_key(text(args, 1))))),
     variadic("pluck", &[Text], Dict, |_, args| {
         let found = (1..args.len()).filter_map(|index| map(args, index).get(text(args, 0)));
-        Ok(Value::list(found.collect()))
+        Ok(Value::List(List::appended(ListKind::Any, found.collect())))
     }),
     variadic("keys", &[], Dict, |_, args| {
-        Ok(Value::strings((0..args.len()).flat_map(|index| map(args, index).keys())))
+        let keys = (0..args.len()).flat_map(|index| map(args, index).keys()).map(Value::Str);
+        Ok(Value::List(List::appended(ListKind::Strings, keys.collect())))
     }),
-    fixed("values", &[Dict], |_, args| Ok(Value::list(map(args, 0).entries().values().cloned().collect()))),
+    fixed("values", &[Dict], |_, args| {
+        let values = map(args, 0).entries().values().cloned().collect();
+        Ok(Value::List(List::appended(ListKind::Any, values)))
+    }),
     variadic("pick", &[Dict], Text, |_, args| Ok(filtered(args, true))),
     variadic("omit", &[Dict], Text, |_, args| Ok(filtered(args, false))),
-    variadic("merge", &[Dict], Dict, |_, args| Ok(merged(args, false))),
-    variadic("mustMerge", &[Dict], Dict, |_, args| Ok(merged(args, false))),
-    variadic("mergeOverwrite", &[Dict], Dict, |_, args| Ok(merged(args, true))),
-    variadic("mustMergeOverwrite", &[Dict], Dict, |_, args| Ok(merged(args, true))),
+    variadic("merge", &[Dict], Dict, |_, args| merged(args, false)),
+    variadic("mustMerge", &[Dict], Dict, |_, args| merged(args, false)),
+    variadic("mergeOverwrite", &[Dict], Dict, |_, args| merged(args, true)),
+    variadic("mustMergeOverwrite", &[Dict], Dict, |_, args| merged(args, true)),
     variadic("dig", &[], Any, dig),
 ];
 
@@ -43,6 +47,9 @@ fn set(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {
     let Some(map) = args[0].as_map() else {
         return Err("assignment to entry in nil map".into());
     };
+    if map.kind().is_nil() {
+        return Err("assignment to entry in nil map".into());
+    }
     // A map inside itself would never end when it is printed, copied or encoded.
     if contains(&args[2], map) {
         return Err("a map cannot hold itself".into());
@@ -65,19 +72,23 @@ fn filtered(args: &[Value], keep: bool) -> Value {
     Value::Map(Map::from_entries(MapKind::Any, entries))
 }
 
-fn merged(args: &[Value], overwrite: bool) -> Value {
+fn merged(args: &[Value], overwrite: bool) -> Result<Value, Error> {
     let target = map(args, 0);
     for index in 1..args.len() {
-        merge_into(&target, &map(args, index), overwrite);
+        merge_into(&target, &map(args, index), overwrite)?;
     }
-    Value::Map(target)
+    Ok(Value::Map(target))
 }
 
 /// mergo's rules: maps are merged in place, a value is taken where there is none, an empty one, or where
 /// overwriting is asked for; a null in the source counts only when overwriting.
-fn merge_into(target: &Map, source: &Map, overwrite: bool) {
+fn merge_into(target: &Map, source: &Map, overwrite: bool) -> Result<(), Error> {
     if target.is_same(source) {
-        return;
+        return Ok(());
+    }
+    if target.kind().is_strings() && !source.kind().is_strings() && !source.is_empty() {
+        let text = "reflect.Value.SetMapIndex: value of type interface {} is not assignable to type string";
+        return Err(text.into());
     }
     for (key, value) in source.to_vec() {
         let old = target.get(&key);
@@ -88,7 +99,7 @@ fn merge_into(target: &Map, source: &Map, overwrite: bool) {
             continue;
         }
         if let (Value::Map(inner), Some(Value::Map(old_inner))) = (&value, &old) {
-            merge_into(old_inner, inner, overwrite);
+            merge_into(old_inner, inner, overwrite)?;
             if !old_inner.is_empty() {
                 continue;
             }
@@ -98,6 +109,7 @@ fn merge_into(target: &Map, source: &Map, overwrite: bool) {
             target.insert(key, value);
         }
     }
+    Ok(())
 }
 
 fn dig(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {
@@ -111,7 +123,7 @@ fn dig(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {
     };
     let mut current = last.clone();
     // All of the path is looked at first, as Go converts it before it starts.
-    if !matches!(&current, Value::Map(map) if map.kind() == MapKind::Any) {
+    if !matches!(&current, Value::Map(map) if map.kind().is_any()) {
         return Err(not_map(&current));
     }
     for key in path {
@@ -122,7 +134,7 @@ fn dig(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {
     }
     for key in path {
         let map = match &current {
-            Value::Map(map) if map.kind() == MapKind::Any => map.clone(),
+            Value::Map(map) if map.kind().is_any() => map.clone(),
             other => return Err(not_map(other)),
         };
         match map.get(key.as_str().expect("keys were checked to be strings")) {

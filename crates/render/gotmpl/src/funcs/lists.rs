@@ -7,7 +7,7 @@ use super::strings::{to_str, to_strings};
 use super::{Function, fixed, int, variadic};
 use crate::error::Error;
 use crate::exec::Machine;
-use crate::value::{List, ListKind, Value};
+use crate::value::{List, ListKind, Room, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     variadic("list", &[], Any, |_, args| Ok(Value::list(args.to_vec()))),
@@ -47,11 +47,16 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("mustChunk", &[Int, Any], chunk),
     fixed("sortAlpha", &[Any], |_, args| {
         let mut texts = match &args[0] {
+            // Sprig has no need to copy these, and orders them in place.
+            Value::List(list) if list.kind() == ListKind::Strings => {
+                list.sort_texts();
+                return Ok(args[0].clone());
+            }
             Value::List(_) => to_strings(&args[0]),
             other => vec![to_str(other)],
         };
         texts.sort();
-        Ok(Value::strings(texts))
+        Ok(super::strings::texts(&args[0], texts))
     }),
 ];
 
@@ -70,14 +75,15 @@ fn items(value: &Value, doing: &str) -> Result<Vec<Value>, Error> {
 
 fn push(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {
     let mut items = items(&args[0], "push on type")?;
+    let room = Room::From(u32::try_from(items.len()).unwrap_or(u32::MAX));
     items.push(args[1].clone());
-    Ok(Value::list(items))
+    Ok(Value::List(List::with_room(ListKind::Any, items, room)))
 }
 
 fn prepend(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {
     let mut items = items(&args[0], "prepend on type")?;
     items.insert(0, args[1].clone());
-    Ok(Value::list(items))
+    Ok(Value::List(List::with_room(ListKind::Any, items, Room::AtOnce)))
 }
 
 fn rest(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {
@@ -109,13 +115,13 @@ fn uniq(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {
             kept.push(item);
         }
     }
-    Ok(Value::list(kept))
+    Ok(Value::List(List::appended(ListKind::Any, kept)))
 }
 
 fn without(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {
     let mut kept = items(&args[0], "find without on type")?;
     kept.retain(|item| !args[1..].iter().any(|omitted| omitted.deep_equal(item)));
-    Ok(Value::list(kept))
+    Ok(Value::List(List::appended(ListKind::Any, kept)))
 }
 
 fn has(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {
@@ -129,7 +135,7 @@ fn has(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {
 fn compact(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {
     let mut kept = items(&args[0], "compact on type")?;
     kept.retain(|item| !is_empty(item));
-    Ok(Value::list(kept))
+    Ok(Value::List(List::appended(ListKind::Any, kept)))
 }
 
 fn slice(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {
@@ -146,12 +152,8 @@ fn slice(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {
     let start = args.get(1).map_or(0, to_int);
     let end = args.get(2).map_or_else(|| i64::try_from(list.len()).unwrap_or(i64::MAX), to_int);
     let range = usize::try_from(start).ok().zip(usize::try_from(end).ok());
-    match range {
-        Some((start, end)) if start <= end && end <= list.len() => {
-            Ok(Value::List(List::new(list.kind(), list.items()[start..end].to_vec())))
-        }
-        _ => Err("reflect.Value.Slice: slice index out of bounds".into()),
-    }
+    let part = range.and_then(|(start, end)| list.part(start, end));
+    part.map(Value::List).ok_or_else(|| "reflect.Value.Slice: slice index out of bounds".into())
 }
 
 fn concat(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {
@@ -175,8 +177,12 @@ fn chunk(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {
         other => return Err(format!("Cannot chunk type {}", other.kind_name()).into()),
     };
     let size = int(args, 0);
-    // Sprig makes (length - 1) / size + 1 lists; for sizes below one that may be none.
-    if size < 0 && i64::try_from(items.len()).is_ok_and(|length| (length - 1).div_euclid(size) + 1 == 0) {
+    // Sprig makes (length - 1) / size + 1 lists, rounded down; for sizes below one that may be none or one.
+    if size < -1 && items.len() == 1 {
+        return Ok(Value::List(List::new(ListKind::Lists, vec![Value::list(items)])));
+    }
+    let last = i64::try_from(items.len()).unwrap_or(i64::MAX) - 1;
+    if size < 0 && last > 0 && last <= size.saturating_neg() {
         return Ok(Value::List(List::new(ListKind::Lists, Vec::new())));
     }
     let Some(size) = usize::try_from(size).ok().filter(|&size| size > 0) else {

@@ -11,7 +11,7 @@ use regex::bytes::{Captures, Regex, RegexBuilder};
 use super::Type::{Int, Str as Text};
 use super::{Function, fixed, int, text};
 use crate::error::Error;
-use crate::value::{List, ListKind, Str, Value};
+use crate::value::{List, ListKind, Room, Str, Value};
 
 const TWO: &[super::Type] = &[Text, Text];
 const THREE: &[super::Type] = &[Text, Text, Text];
@@ -117,8 +117,11 @@ fn matches<'t>(regex: &Regex, subject: &'t [u8], limit: i64) -> Vec<Captures<'t>
 fn find_all(args: &[Value], panics: bool) -> Result<Value, Error> {
     let regex = required(text(args, 0), panics)?;
     let found = matches(&regex, text(args, 1), int(args, 2));
+    if found.is_empty() {
+        return Ok(Value::List(List::nil(ListKind::Strings)));
+    }
     let texts = found.iter().map(|captures| Value::Str(captures[0].into())).collect();
-    Ok(Value::List(List::new_or_nil(ListKind::Strings, texts)))
+    Ok(Value::List(List::with_room(ListKind::Strings, texts, Room::From(10))))
 }
 
 fn find(args: &[Value], panics: bool) -> Result<Value, Error> {
@@ -213,7 +216,9 @@ fn split(args: &[Value], panics: bool) -> Result<Value, Error> {
     let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut parts: Vec<Str> = Vec::new();
     let (mut begin, mut end) = (0, 0);
-    for captures in matches(&regex, subject, limit) {
+    let found = matches(&regex, subject, limit);
+    let room = Room::From(u32::try_from(found.len()).unwrap_or(u32::MAX));
+    for captures in found {
         if parts.len() + 1 == wanted {
             break;
         }
@@ -227,7 +232,8 @@ fn split(args: &[Value], panics: bool) -> Result<Value, Error> {
     if end != subject.len() {
         parts.push(subject[begin..].into());
     }
-    Ok(Value::strings(parts))
+    let parts = parts.into_iter().map(Value::Str).collect();
+    Ok(Value::List(List::with_room(ListKind::Strings, parts, room)))
 }
 
 fn quote_meta(text: &[u8]) -> Vec<u8> {

@@ -7,7 +7,7 @@ use super::{Function, fixed, int, text, variadic};
 use crate::error::Error;
 use crate::exec::Machine;
 use crate::format::{bytes_of, display};
-use crate::value::{Map, MapKind, Str, Value};
+use crate::value::{List, ListKind, Map, MapKind, Room, Str, Value};
 
 const ONE: &[super::Type] = &[Text];
 const TWO: &[super::Type] = &[Text, Text];
@@ -73,7 +73,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("split", TWO, |_, args| Ok(numbered(split(text(args, 1), text(args, 0), usize::MAX)))),
     fixed("splitn", &[Text, Int, Text], splitn),
     fixed("splitList", TWO, |_, args| Ok(Value::strings(split(text(args, 1), text(args, 0), usize::MAX)))),
-    fixed("toStrings", &[Any], |_, args| Ok(Value::strings(to_strings(&args[0])))),
+    fixed("toStrings", &[Any], |_, args| match &args[0] {
+        // What are texts already is the same list.
+        Value::List(list) if list.kind() == ListKind::Strings => Ok(args[0].clone()),
+        other => Ok(texts(other, to_strings(other))),
+    }),
     fixed("join", &[Text, Any], join),
 ];
 
@@ -101,6 +105,14 @@ pub(super) fn to_strings(value: &Value) -> Vec<Str> {
         },
         other => vec![to_str(other)],
     }
+}
+
+/// Texts made of a list, with the room for all of its items.
+pub(super) fn texts(from: &Value, texts: Vec<Str>) -> Value {
+    let room = from.as_list().map_or(texts.len(), List::len);
+    let texts = texts.into_iter().map(Value::Str).collect();
+    let room = Room::From(u32::try_from(room).unwrap_or(u32::MAX));
+    Value::List(List::with_room(ListKind::Strings, texts, room))
 }
 
 fn joined(args: &[Value], mut write: impl FnMut(&Value, &mut Vec<u8>)) -> Value {
@@ -196,6 +208,18 @@ pub(super) fn replace(text: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
 
 fn upper(character: char) -> char {
     single(character.to_uppercase(), character)
+}
+
+/// Letters that are two in one have a form of their own in titles.
+fn title(character: char) -> char {
+    match character {
+        'Ǆ'..='ǆ' => 'ǅ',
+        'Ǉ'..='ǉ' => 'ǈ',
+        'Ǌ'..='ǌ' => 'ǋ',
+        'Ǳ'..='ǳ' => 'ǲ',
+        'ა'..='ჿ' => character,
+        _ => upper(character),
+    }
 }
 
 fn lower(character: char) -> char {

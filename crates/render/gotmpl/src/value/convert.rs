@@ -73,7 +73,9 @@ impl From<&serde_json::Value> for Value {
                 None => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
             },
             serde_json::Value::String(text) => Self::Str(text.as_str().into()),
-            serde_json::Value::Array(items) => Self::list(items.iter().map(Self::from).collect()),
+            serde_json::Value::Array(items) => {
+                Self::List(List::appended(ListKind::Any, items.iter().map(Self::from).collect()))
+            }
             serde_json::Value::Object(fields) => {
                 fields.iter().map(|(key, value)| (key.as_str(), Self::from(value))).collect()
             }
@@ -129,7 +131,7 @@ impl yaml::Sink for FromYaml {
     }
 
     fn list(&mut self, items: Vec<Value>) -> Value {
-        Value::List(List::new(ListKind::Any, items))
+        Value::List(List::appended(ListKind::Any, items))
     }
 
     fn map(&mut self, entries: usize) -> Self::Map {

@@ -15,16 +15,37 @@ pub enum MapKind {
     Strings,
     /// A named type over `map[string]interface {}`, such as `common.Values`.
     Named(&'static str),
+    /// `map[string]interface {}` that is nil: encoders write `null` for it, and nothing can be set.
+    Nil,
+    /// `map[string]string` that is nil.
+    NilStrings,
 }
 
 impl MapKind {
     #[must_use]
     pub fn type_name(self) -> &'static str {
         match self {
-            Self::Any => "map[string]interface {}",
-            Self::Strings => "map[string]string",
+            Self::Any | Self::Nil => "map[string]interface {}",
+            Self::Strings | Self::NilStrings => "map[string]string",
             Self::Named(name) => name,
         }
+    }
+
+    #[must_use]
+    pub fn is_nil(self) -> bool {
+        matches!(self, Self::Nil | Self::NilStrings)
+    }
+
+    /// Whether it is `map[string]interface {}` itself.
+    #[must_use]
+    pub fn is_any(self) -> bool {
+        matches!(self, Self::Any | Self::Nil)
+    }
+
+    /// Whether the values are texts.
+    #[must_use]
+    pub fn is_strings(self) -> bool {
+        matches!(self, Self::Strings | Self::NilStrings)
     }
 }
 

@@ -66,6 +66,11 @@ pub trait Object: fmt::Debug {
         Value::Str(self.display().into())
     }
 
+    /// Its text if it is a time, which YAML and TOML have a type for; encoders of JSON write it as a text.
+    fn timestamp(&self) -> Option<String> {
+        None
+    }
+
     /// Whether both are equal, when they are not the same object.
     fn equals(&self, other: &dyn Object) -> bool {
         let _ = other;

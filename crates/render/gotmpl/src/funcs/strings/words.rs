@@ -11,7 +11,7 @@ pub(super) fn title(text: &str) -> String {
         .map(|character| {
             let starts = is_separator(previous);
             previous = character;
-            if starts { super::upper(character) } else { character }
+            if starts { super::title(character) } else { character }
         })
         .collect()
 }
@@ -63,12 +63,15 @@ pub(super) fn swap_case(text: &str) -> String {
     let mut after_blank = true;
     text.chars()
         .map(|character| {
-            if character.is_uppercase() {
+            if character.is_uppercase() || matches!(character, 'ǅ' | 'ǈ' | 'ǋ' | 'ǲ') {
                 after_blank = false;
                 super::lower(character)
             } else if character.is_lowercase() {
-                after_blank = false;
-                super::upper(character)
+                if std::mem::replace(&mut after_blank, false) {
+                    super::title(character)
+                } else {
+                    super::upper(character)
+                }
             } else {
                 after_blank = is_space(character);
                 character
@@ -81,7 +84,7 @@ fn is_connector(character: char) -> bool {
     matches!(character, '-' | '_') || is_space(character)
 }
 
-/// xstrings' `ToPascalCase`
+/// xstrings' `ToPascalCase`. Where all is connectors the last one is written twice.
 pub(super) fn pascal_case(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text.chars();
@@ -93,14 +96,12 @@ pub(super) fn pascal_case(text: &str) -> String {
             current = Some(super::upper(character));
             break;
         }
-        current = Some(character);
-        if rest_is_empty(text, &out, character) {
-            break;
-        }
         out.push(character);
-        current = None;
     }
-    let Some(mut current) = current else { return out };
+    let Some(mut current) = current else {
+        out.extend(text.chars().next_back());
+        return out;
+    };
     for character in rest {
         let previous = current;
         current = character;
@@ -124,11 +125,6 @@ pub(super) fn pascal_case(text: &str) -> String {
     }
     out.push(current);
     out
-}
-
-/// Whether a connector is the last character of all.
-fn rest_is_empty(text: &str, out: &str, character: char) -> bool {
-    out.len() + character.len_utf8() == text.len()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
