@@ -2,8 +2,12 @@
 
 use std::rc::Rc;
 
-use crate::value::{Str, Value};
+use crate::value::{List, ListKind, Str, Value};
 use yaml::number::float_json;
+
+/// What `encoding/json` says of a time that it has no text for.
+pub(crate) const YEAR: &str =
+    "json: error calling MarshalJSON for type time.Time: Time.MarshalJSON: year outside of range [0,9999]";
 
 /// Whether `<`, `>` and `&` are escaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +82,7 @@ fn write(
             new_line(out, indent);
             out.push(']');
         }
+        Value::Map(map) if map.kind().is_nil() => out.push_str("null"),
         Value::Map(map) if map.is_empty() => out.push_str("{}"),
         Value::Map(map) => {
             out.push('{');
@@ -92,6 +97,10 @@ fn write(
             }
             new_line(out, indent);
             out.push('}');
+        }
+        // A year before zero comes from a time without a date, taken back.
+        Value::Object(object) if object.timestamp().is_some_and(|time| time.starts_with('-')) => {
+            return Err(YEAR.to_owned());
         }
         Value::Object(object) => write(&Rc::clone(object).plain(), out, escape, indent, depth + 1)?,
     }
@@ -141,11 +150,11 @@ fn write_characters(text: &str, out: &mut String, escape: Escape) {
 /// # Errors
 /// With Go's text.
 pub fn from_json(text: &str) -> Result<Value, String> {
-    let mut parser = Parser { text, at: 0, depth: 0 };
+    let mut parser = Parser { text, at: 0, depth: 0, too_large: None };
     let value = parser.value()?;
     parser.blanks();
     match parser.peek() {
-        None => Ok(value),
+        None => parser.too_large.map_or(Ok(value), Err),
         Some(byte) => Err(parser.invalid(byte, "after top-level value")),
     }
 }
@@ -154,6 +163,8 @@ struct Parser<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
+    /// The first number that is none; the text has to be right before Go looks at numbers.
+    too_large: Option<String>,
 }
 
 /// How deep arrays and objects may nest.
@@ -175,9 +186,14 @@ impl Parser<'_> {
         let shown = match byte {
             b'\'' => r"'\''".to_owned(),
             b'"' => "'\"'".to_owned(),
-            _ => crate::quote::quote_char(char::from(byte)),
+            _ => crate::quote::quote_char(char::from(byte), false),
         };
         format!("invalid character {shown} {context}")
+    }
+
+    /// At the end Go looks whether a blank would end what was begun.
+    fn peek_or_blank(&self) -> u8 {
+        self.peek().unwrap_or(b' ')
     }
 
     fn end() -> String {
@@ -211,10 +227,9 @@ impl Parser<'_> {
 
     fn word(&mut self, word: &str, value: Value) -> Result<Value, String> {
         for (index, expected) in word.bytes().enumerate() {
-            match self.peek() {
-                None => return Err(Self::end()),
-                Some(byte) if byte == expected => self.at += 1,
-                Some(byte) => {
+            match self.peek_or_blank() {
+                byte if byte == expected => self.at += 1,
+                byte => {
                     let expected = char::from(word.as_bytes()[index]);
                     let context = format!("in literal {word} (expecting '{expected}')");
                     return Err(self.invalid(byte, &context));
@@ -242,15 +257,12 @@ impl Parser<'_> {
             Some(b'1'..=b'9') => {
                 self.digits();
             }
-            Some(byte) => return Err(self.invalid(byte, "in numeric literal")),
-            None => return Err(Self::end()),
+            _ => return Err(self.invalid(self.peek_or_blank(), "in numeric literal")),
         }
         if self.peek() == Some(b'.') {
             self.at += 1;
             if self.digits() == 0 {
-                return Err(self.peek().map_or_else(Self::end, |byte| {
-                    self.invalid(byte, "after decimal point in numeric literal")
-                }));
+                return Err(self.invalid(self.peek_or_blank(), "after decimal point in numeric literal"));
             }
         }
         if matches!(self.peek(), Some(b'e' | b'E')) {
@@ -259,15 +271,17 @@ impl Parser<'_> {
                 self.at += 1;
             }
             if self.digits() == 0 {
-                return Err(self
-                    .peek()
-                    .map_or_else(Self::end, |byte| self.invalid(byte, "in exponent of numeric literal")));
+                return Err(self.invalid(self.peek_or_blank(), "in exponent of numeric literal"));
             }
         }
         let text = &self.text[start..self.at];
         match text.parse::<f64>() {
             Ok(value) if value.is_finite() => Ok(Value::Float(value)),
-            _ => Err(format!("json: cannot unmarshal number {text} into Go value of type float64")),
+            _ => {
+                let error = format!("json: cannot unmarshal number {text} into Go value of type float64");
+                self.too_large.get_or_insert(error);
+                Ok(Value::Nil)
+            }
         }
     }
 
@@ -298,7 +312,7 @@ impl Parser<'_> {
 
     fn escape(&mut self, out: &mut String) -> Result<(), String> {
         self.at += 1;
-        let Some(byte) = self.peek() else { return Err(Self::end()) };
+        let byte = self.peek_or_blank();
         out.push(match byte {
             b'"' | b'\\' | b'/' => char::from(byte),
             b'b' => '\x08',
@@ -321,7 +335,7 @@ impl Parser<'_> {
     fn hex(&mut self) -> Result<u32, String> {
         let mut code = 0;
         for _ in 0..4 {
-            let Some(byte) = self.peek() else { return Err(Self::end()) };
+            let byte = self.peek_or_blank();
             let Some(digit) = char::from(byte).to_digit(16) else {
                 return Err(self.invalid(byte, "in \\u hexadecimal character escape"));
             };
@@ -352,7 +366,7 @@ impl Parser<'_> {
         self.blanks();
         if self.peek() == Some(b']') {
             self.at += 1;
-            return Ok(Value::list(items));
+            return Ok(Value::List(List::appended(ListKind::Any, items)));
         }
         loop {
             items.push(self.value()?);
@@ -361,7 +375,7 @@ impl Parser<'_> {
                 Some(b',') => self.at += 1,
                 Some(b']') => {
                     self.at += 1;
-                    return Ok(Value::list(items));
+                    return Ok(Value::List(List::appended(ListKind::Any, items)));
                 }
                 Some(byte) => return Err(self.invalid(byte, "after array element")),
                 None => return Err(Self::end()),

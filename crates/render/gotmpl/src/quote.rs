@@ -25,8 +25,21 @@ pub(crate) fn is_print(character: char) -> bool {
         | '\u{1D173}'..='\u{1D17A}'
         | '\u{E0000}'..='\u{E00FF}'
         | '\u{F0000}'.. => false,
-        _ => true,
+        // The letters of most texts.
+        '\u{A1}'..='\u{377}' | '\u{3A3}'..='\u{52F}' | '\u{4E00}'..='\u{9FFF}' | '\u{AC00}'..='\u{D7A3}' => {
+            true
+        }
+        _ => is_assigned(character),
     }
+}
+
+/// Whether it is a letter, a mark, a number, punctuation or a symbol.
+fn is_assigned(character: char) -> bool {
+    static CLASS: std::sync::OnceLock<Option<regex::bytes::Regex>> = std::sync::OnceLock::new();
+    let class = CLASS.get_or_init(|| regex::bytes::Regex::new(r"^[\p{L}\p{M}\p{N}\p{P}\p{S}]$").ok());
+    let mut bytes = [0; 4];
+    let text = character.encode_utf8(&mut bytes);
+    class.as_ref().is_none_or(|class| class.is_match(text.as_bytes()))
 }
 
 fn escape_into(out: &mut String, character: char, quote: char, ascii: bool) {
@@ -77,10 +90,10 @@ pub(crate) fn quote_ascii(bytes: &[u8]) -> String {
     quote_with(bytes, '"', true)
 }
 
-/// `strconv.QuoteRune`
+/// `strconv.QuoteRune`, or `strconv.QuoteRuneToASCII`
 #[must_use]
-pub(crate) fn quote_char(character: char) -> String {
-    quote_with(character.encode_utf8(&mut [0; 4]).as_bytes(), '\'', false)
+pub(crate) fn quote_char(character: char, ascii: bool) -> String {
+    quote_with(character.encode_utf8(&mut [0; 4]).as_bytes(), '\'', ascii)
 }
 
 /// `strconv.Unquote` of a literal in double quotes or back quotes; `None`: invalid syntax.

@@ -273,3 +273,41 @@ fn slices_share_their_array_and_the_room_behind_it() {
         ),
     ]);
 }
+
+#[test]
+fn what_is_nil_is_told_apart() {
+    check(&[
+        ("{{ fromJson \"null\" | toJson }} {{ fromJson \"null\" | typeOf }}", "null map[string]interface {}"),
+        ("{{ fromYamlArray \"null\" | toJson }}", "[]"),
+        (
+            "{{ len .nil }}",
+            "template: t:1:3: executing \"t\" at <len .nil>: error calling len: len of nil pointer",
+        ),
+        (
+            "{{ set (fromJson \"null\") \"a\" 1 }}",
+            "template: t:1:3: executing \"t\" at <set (fromJson \"null\") \"a\" 1>: error calling set: assignment to entry in nil map",
+        ),
+    ]);
+}
+
+#[test]
+fn less_usual_formats() {
+    check(&[
+        (
+            "{{ printf \"%#v\" (list 1 nil \"a\") }} {{ printf \"%#v\" (dict \"a\" 1.5) }}",
+            "[]interface {}{1, interface {}(nil), \"a\"} map[string]interface {}{\"a\":1.5}",
+        ),
+        (
+            "{{ printf \"%b %#g %#.3x %+q\" 1.0 2.0 1.0 233 }}",
+            "4503599627370496p-52 2.00000 0x1.000p+00 '\\u00e9'",
+        ),
+        ("{{ maxf \"nan\" 1 }} {{ minf 0 -0.0 }} {{ 1_000.5 }} {{ div 7 2 }}", "NaN -0 1000.5 3"),
+        ("{{ js (b64dec \"Yf9iPA==\") | b64enc }}", "Yf9iXHUwMDND"),
+        (
+            "{{ mustToDate \"2006-01-02\" \"2024-13-01\" }}",
+            "template: t:1:3: executing \"t\" at <mustToDate \"2006-01-02\" \"2024-13-01\">: error calling mustToDate: parsing time \"2024-13-01\": month out of range",
+        ),
+        ("{{ toDate \"2006 002\" \"2024 060\" | date \"2006-01-02 __2\" }}", "2024-02-29  60"),
+        ("{{ fromToml \"key value\" }}", "map[Error:toml: line 1: expected '.' or '=', but got 'v' instead]"),
+    ]);
+}

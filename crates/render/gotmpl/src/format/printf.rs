@@ -13,6 +13,8 @@ struct Flags {
     plus: bool,
     minus: bool,
     sharp: bool,
+    /// `%#v`: as Go's source writes it.
+    source: bool,
     space: bool,
     zero: bool,
     width: Option<usize>,
@@ -171,6 +173,11 @@ impl Printer<'_> {
         }
         let arg = self.args[self.next].clone();
         self.next += 1;
+        let mut flags = flags;
+        if verb == 'v' {
+            flags.source = std::mem::take(&mut flags.sharp);
+            flags.plus = false;
+        }
         self.value(verb, flags, &arg);
     }
 
@@ -206,6 +213,7 @@ impl Printer<'_> {
             },
             Value::Float(number) => self.float(verb, flags, *number, value),
             Value::Str(text) => self.string(verb, flags, text, value),
+            Value::List(_) | Value::Map(_) if flags.source => self.source(flags, value),
             Value::List(list) => {
                 self.out.push(b'[');
                 for (index, item) in list.to_vec().iter().enumerate() {
@@ -235,6 +243,41 @@ impl Printer<'_> {
             },
             Value::Nil => {}
         }
+    }
+
+    /// A collection as Go's source writes it.
+    fn source(&mut self, flags: Flags, value: &Value) {
+        let (nil, entries): (bool, Vec<(Option<Value>, Value)>) = match value {
+            Value::List(list) => {
+                (list.is_nil(), list.to_vec().into_iter().map(|item| (None, item)).collect())
+            }
+            Value::Map(map) => {
+                let entries = map.to_vec().into_iter();
+                (map.kind().is_nil(), entries.map(|(key, item)| (Some(Value::Str(key)), item)).collect())
+            }
+            _ => (false, Vec::new()),
+        };
+        self.out.extend_from_slice(value.type_name().as_bytes());
+        if nil {
+            self.out.extend_from_slice(b"(nil)");
+            return;
+        }
+        self.out.push(b'{');
+        for (index, (key, item)) in entries.iter().enumerate() {
+            if index > 0 {
+                self.out.extend_from_slice(b", ");
+            }
+            if let Some(key) = key {
+                self.value('v', flags, key);
+                self.out.push(b':');
+            }
+            if item.is_nil() {
+                self.out.extend_from_slice(b"interface {}(nil)");
+            } else {
+                self.value('v', flags, item);
+            }
+        }
+        self.out.push(b'}');
     }
 
     /// A part of a collection; a nil in one is written as it is, whatever the verb.
@@ -283,7 +326,7 @@ impl Printer<'_> {
             None => text.len(),
         };
         match verb {
-            'v' if flags.sharp => self.pad_text(quote(text).as_bytes(), flags),
+            'v' if flags.source => self.pad_text(quote(text).as_bytes(), flags),
             'v' | 's' => self.pad_text(&text[..cut(text)], flags),
             'q' => {
                 let text = &text[..cut(text)];
@@ -329,7 +372,7 @@ impl Printer<'_> {
                 let character = u32::try_from(number).ok().and_then(char::from_u32).unwrap_or('\u{FFFD}');
                 let text = match verb {
                     'c' => character.to_string(),
-                    'q' => quote_char(character),
+                    'q' => quote_char(character, flags.plus),
                     _ if flags.sharp => format!("U+{number:04X} '{character}'"),
                     _ => format!("U+{number:04X}"),
                 };
@@ -376,6 +419,7 @@ impl Printer<'_> {
             },
             'e' | 'E' => exponent(number, flags.precision.unwrap_or(6)),
             'x' | 'X' => hexadecimal(number, flags.precision),
+            'b' => binary(number),
             'f' | 'F' => {
                 let precision = flags.precision.unwrap_or(6);
                 if number.is_finite() { format!("{number:.precision$}") } else { float_g(number) }
@@ -386,6 +430,9 @@ impl Printer<'_> {
             'G' | 'E' => text = text.replace('e', "E"),
             'X' => text = text.to_uppercase(),
             _ => {}
+        }
+        if flags.sharp && verb != 'b' && number.is_finite() {
+            text = with_zeros(&text, verb, flags.precision);
         }
         let bare = text.trim_start_matches(['-', '+']).to_owned();
         let sign = if text.starts_with('-') {
@@ -407,6 +454,42 @@ impl Printer<'_> {
         let text = format!("{sign}{bare}");
         self.pad(text.as_bytes(), text.len(), flags, false);
     }
+}
+
+/// What the flag `#` does to a float: it keeps the point, and zeros up to the precision.
+fn with_zeros(text: &str, verb: char, precision: Option<usize>) -> String {
+    let mut missing = match verb {
+        'v' | 'g' | 'G' | 'x' => precision.map_or(6, |digits| i64::try_from(digits).unwrap_or(i64::MAX)),
+        _ => 0,
+    };
+    let hexadecimal = matches!(verb, 'x' | 'X');
+    let tail = text.find(|mark| matches!(mark, 'p' | 'P') || (!hexadecimal && matches!(mark, 'e' | 'E')));
+    let (number, tail) = text.split_at(tail.unwrap_or(text.len()));
+    let bare = number.trim_start_matches(['-', '+']);
+    let mut counts = false;
+    for digit in bare.chars().filter(|digit| *digit != '.') {
+        counts |= digit != '0';
+        missing -= i64::from(counts);
+    }
+    let mut out = number.to_owned();
+    if !bare.contains('.') {
+        missing -= i64::from(bare == "0");
+        out.push('.');
+    }
+    out.extend(std::iter::repeat_n('0', usize::try_from(missing).unwrap_or(0)));
+    out + tail
+}
+
+/// `strconv.FormatFloat(number, 'b', -1, 64)`: the mantissa as an integer, and the power of two.
+fn binary(number: f64) -> String {
+    if !number.is_finite() {
+        return float_g(number);
+    }
+    let bits = number.to_bits();
+    let (fraction, power) = (bits & ((1 << 52) - 1), i64::try_from(bits >> 52 & 0x7FF).unwrap_or(0));
+    let sign = if number.is_sign_negative() { "-" } else { "" };
+    let (mantissa, power) = if power == 0 { (fraction, 1) } else { (fraction | 1 << 52, power) };
+    format!("{sign}{mantissa}p{:+}", power - 1075)
 }
 
 /// `%x`: the digits of the mantissa in base 16, the exponent a power of two.

@@ -60,7 +60,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::object(GoTime(parsed.map_err(Error::new)?)))
     }),
     fixed("unixEpoch", &[Time], |_, args| {
-        Ok(time_of(&args[0]).map_or(0, |time| time.timestamp().as_second()).to_string().into())
+        Ok(time_of(&args[0]).map_or(0, |time| seconds(&time)).to_string().into())
     }),
 ];
 
@@ -71,6 +71,12 @@ struct GoTime(Zoned);
 fn now(machine: &mut Machine<'_>) -> GoTime {
     machine.mark_nondeterministic();
     GoTime(machine.environment().now().to_zoned(TimeZone::UTC))
+}
+
+/// Whole seconds since the epoch, rounded down.
+fn seconds(time: &Zoned) -> i64 {
+    let stamp = time.timestamp();
+    stamp.as_second() - i64::from(stamp.subsec_nanosecond() < 0)
 }
 
 fn time_of(value: &Value) -> Option<Zoned> {
@@ -183,7 +189,7 @@ impl Object for GoTime {
             "Nanosecond" => Value::int(time.subsec_nanosecond().into()),
             "Weekday" => layout::weekday(time).into(),
             "YearDay" => Value::int(time.day_of_year().into()),
-            "Unix" => Value::int64(stamp.as_second()),
+            "Unix" => Value::int64(seconds(time)),
             "UnixMilli" => Value::int64(stamp.as_millisecond()),
             "UnixMicro" => Value::int64(stamp.as_microsecond()),
             "UnixNano" => Value::int64(i64::try_from(stamp.as_nanosecond()).unwrap_or(i64::MAX)),
@@ -224,6 +230,10 @@ impl Object for GoTime {
 
     fn plain(&self) -> Value {
         layout::format("2006-01-02T15:04:05.999999999Z07:00", &self.0).into()
+    }
+
+    fn timestamp(&self) -> Option<String> {
+        Some(layout::format("2006-01-02T15:04:05.999999999Z07:00", &self.0))
     }
 
     fn equals(&self, other: &dyn Object) -> bool {

@@ -93,7 +93,7 @@ fn json_name(value: &Value) -> &'static str {
 
 fn from_json_map(text: &str) -> Value {
     match from_json(text) {
-        Ok(Value::Nil) => Value::Map(Map::default()),
+        Ok(Value::Nil) => Value::Map(Map::new(crate::value::MapKind::Nil)),
         Ok(map @ Value::Map(_)) => map,
         Ok(other) => error_map(format!(
             "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
@@ -134,9 +134,8 @@ fn from_yaml_map(text: &str) -> Value {
 
 fn from_yaml_array(text: &str) -> Value {
     match read_yaml(text) {
-        // The list is there before anything is read into it.
-        Ok(Value::Nil) if text.trim().is_empty() => Value::list(Vec::new()),
-        Ok(Value::Nil) => Value::List(crate::value::List::nil(crate::value::ListKind::Any)),
+        // The list is there before anything is read into it, and nothing leaves it as it is.
+        Ok(Value::Nil) => Value::list(Vec::new()),
         Ok(list @ Value::List(_)) => list,
         Ok(other) => Value::list(vec![
             format!(
@@ -226,6 +225,7 @@ fn emit_value(value: &Value, emitter: &mut yaml::Emitter, budget: &mut Budget) -
             });
             result?;
         }
+        Value::Map(map) if map.kind().is_nil() && emitter.dialect() == yaml::Dialect::V2 => emitter.null(),
         Value::Map(map) => {
             let entries = map.entries();
             let mut entries: Vec<(std::borrow::Cow<'_, str>, &Value)> =
@@ -242,7 +242,11 @@ fn emit_value(value: &Value, emitter: &mut yaml::Emitter, budget: &mut Budget) -
             });
             result?;
         }
-        Value::Object(object) => emit(&object.plain(), emitter, budget)?,
+        Value::Object(object) => match object.timestamp() {
+            Some(time) if emitter.dialect() == yaml::Dialect::V3 => emitter.timestamp(&time),
+            Some(time) if time.starts_with('-') => return Err(crate::json::YEAR.to_owned()),
+            _ => emit(&object.plain(), emitter, budget)?,
+        },
     }
     Ok(())
 }

@@ -49,15 +49,30 @@ pub(super) const FUNCTIONS: &[Function] = &[
     variadic("biggest", &[Any], Any, |_, args| Ok(Value::int64(args.iter().map(to_int).max().unwrap_or(0)))),
     variadic("min", &[Any], Any, |_, args| Ok(Value::int64(args.iter().map(to_int).min().unwrap_or(0)))),
     variadic("maxf", &[Any], Any, |_, args| {
-        Ok(Value::Float(args.iter().map(to_float).fold(f64::NEG_INFINITY, f64::max)))
+        Ok(Value::Float(args.iter().map(to_float).fold(f64::NEG_INFINITY, larger)))
     }),
     variadic("minf", &[Any], Any, |_, args| {
-        Ok(Value::Float(args.iter().map(to_float).fold(f64::INFINITY, f64::min)))
+        Ok(Value::Float(args.iter().map(to_float).fold(f64::INFINITY, |a, b| -larger(-a, -b))))
     }),
     fixed("ceil", &[Any], |_, args| Ok(Value::Float(to_float(&args[0]).ceil()))),
     fixed("floor", &[Any], |_, args| Ok(Value::Float(to_float(&args[0]).floor()))),
     variadic("round", &[Any, Int], Float, round),
 ];
+
+/// `math.Max`: zero is larger than its negative, and what is no number wins over all but infinity.
+fn larger(a: f64, b: f64) -> f64 {
+    if a == f64::INFINITY || b == f64::INFINITY {
+        f64::INFINITY
+    } else if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else if a == 0.0 && b == 0.0 {
+        if a.is_sign_negative() { b } else { a }
+    } else if a > b {
+        a
+    } else {
+        b
+    }
+}
 
 fn saturated(text: &str) -> i64 {
     if text.starts_with('-') { i64::MIN } else { i64::MAX }
@@ -145,7 +160,7 @@ fn steps(start: i64, stop: i64, step: i64) -> Result<Vec<i64>, Error> {
 
 fn range(start: i64, stop: i64, step: i64) -> Result<Value, Error> {
     let items = steps(start, stop, step)?.into_iter().map(Value::int).collect();
-    Ok(Value::List(List::new(ListKind::Ints, items)))
+    Ok(Value::List(List::appended(ListKind::Ints, items)))
 }
 
 fn seq(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {

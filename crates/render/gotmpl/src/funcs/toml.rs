@@ -1,9 +1,11 @@
 //! `toToml`, as BurntSushi/toml encodes maps.
 
+mod wrong;
+
 use super::Type::Any;
 use super::{Function, fixed};
 use crate::error::Error;
-use crate::value::Value;
+use crate::value::{List, ListKind, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     fixed("toToml", &[Any], |_, args| Ok(encode(&args[0]).unwrap_or_else(|error| error).into())),
@@ -18,7 +20,9 @@ fn decode(text: &str) -> Value {
         Err(error) => {
             let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
             let line = before.matches('\n').count() + 1;
-            [("Error", Value::from(format!("toml: line {line}: {}", error.message())))].into_iter().collect()
+            let told = wrong::first_entry(text);
+            let told = told.unwrap_or_else(|| format!("toml: line {line}: {}", error.message()));
+            [("Error", Value::from(told))].into_iter().collect()
         }
     }
 }
@@ -34,7 +38,9 @@ fn from_toml(value: toml::Value) -> Value {
         toml::Value::Float(number) => Value::Float(number),
         toml::Value::Boolean(value) => value.into(),
         toml::Value::Datetime(time) => super::dates::from_toml(&time),
-        toml::Value::Array(items) => Value::list(items.into_iter().map(from_toml).collect()),
+        toml::Value::Array(items) => {
+            Value::List(List::appended(ListKind::Any, items.into_iter().map(from_toml).collect()))
+        }
         toml::Value::Table(table) => from_table(table),
     }
 }
@@ -125,7 +131,7 @@ fn entry(out: &mut String, key: &[String], value: &Value) -> Result<(), String> 
             }
             Ok(())
         }
-        Value::Object(object) => entry(out, key, &object.plain()),
+        Value::Object(object) if object.timestamp().is_none() => entry(out, key, &object.plain()),
         _ => pair(out, key, value, false),
     }
 }
@@ -183,7 +189,10 @@ fn element(out: &mut String, value: &Value) -> Result<(), String> {
             out.push(']');
         }
         Value::Map(map) => inline_table(out, &map.to_vec())?,
-        Value::Object(object) => element(out, &object.plain())?,
+        Value::Object(object) => match object.timestamp() {
+            Some(time) => out.push_str(&time),
+            None => element(out, &object.plain())?,
+        },
         Value::Nil => return Err("toml: cannot encode array with nil element".to_owned()),
     }
     Ok(())

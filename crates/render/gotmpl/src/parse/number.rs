@@ -81,18 +81,32 @@ fn underscores_fit(text: &str) -> bool {
     !body.ends_with('_') && !body.contains("__") && (prefixed || !body.starts_with('_'))
 }
 
+/// Underscores of a float must stand between digits.
+fn underscores_part_digits(text: &str) -> bool {
+    let digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
+    let bytes = text.as_bytes();
+    bytes
+        .iter()
+        .enumerate()
+        .all(|(at, byte)| *byte != b'_' || (at > 0 && digit(bytes.get(at - 1)) && digit(bytes.get(at + 1))))
+}
+
 /// `strconv.ParseFloat(text, 64)` of what the lexer lets pass.
 pub(crate) fn parse_float(text: &str) -> Option<f64> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     if unsigned.starts_with("0x") || unsigned.starts_with("0X") {
-        let value = parse_hex_float(&unsigned[2..])?;
+        let digits = &unsigned[2..];
+        if !underscores_part_digits(digits.strip_prefix('_').unwrap_or(digits)) {
+            return None;
+        }
+        let value = parse_hex_float(&digits.replace('_', ""))?;
         return Some(if text.starts_with('-') { -value } else { value });
     }
     let starts = unsigned.starts_with(|digit: char| digit.is_ascii_digit() || digit == '.');
-    if !starts || text.contains('_') {
+    if !starts || !underscores_part_digits(unsigned) {
         return None;
     }
-    text.parse().ok().filter(|value: &f64| value.is_finite())
+    text.replace('_', "").parse().ok().filter(|value: &f64| value.is_finite())
 }
 
 fn parse_hex_float(text: &str) -> Option<f64> {

@@ -1,7 +1,7 @@
 //! Sprig's `encryptAES` and `decryptAES`: AES-256 in CBC mode, the initialisation vector in front, as base64.
 
 use aes::Aes256;
-use aes::cipher::block_padding::Pkcs7;
+use aes::cipher::block_padding::{NoPadding, Pkcs7};
 use aes::cipher::{BlockDecryptMut, BlockEncryptMut, KeyIvInit};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -24,16 +24,34 @@ pub(super) fn encrypt(password: &[u8], plain: &[u8], start: [u8; BLOCK]) -> Stri
     STANDARD.encode(out)
 }
 
+/// Sprig cuts off as many bytes as the last one says, whatever they are.
+///
 /// # Errors
-/// With Sprig's words if the text is not base64; if it is shorter than a block or was not made with this password.
+/// With the words of Go's decoder, of its cipher, or of the slices that Sprig takes.
 pub(super) fn decrypt(password: &[u8], text: &[u8]) -> Result<Vec<u8>, String> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
     let bytes = crate::funcs::encoding::decode_base64(text)?;
-    let (start, rest) = bytes.split_at_checked(BLOCK).ok_or("the text is shorter than a block of AES")?;
-    let start: [u8; BLOCK] = start.try_into().map_err(|_| "the text is shorter than a block of AES")?;
-    let cipher = cbc::Decryptor::<Aes256>::new(&key(password).into(), &start.into());
-    cipher
-        .decrypt_padded_vec_mut::<Pkcs7>(rest)
-        .map_err(|_| "the text was not encrypted with this password".to_owned())
+    let Some((start, rest)) = bytes.split_first_chunk::<BLOCK>() else {
+        let room = text.len() / 4 * 3;
+        return Err(format!("runtime error: slice bounds out of range [:{BLOCK}] with capacity {room}"));
+    };
+    let partial = || "crypto/cipher: input not full blocks".to_owned();
+    if rest.len() % BLOCK != 0 {
+        return Err(partial());
+    }
+    let cipher = cbc::Decryptor::<Aes256>::new(&key(password).into(), start.into());
+    let mut plain = cipher.decrypt_padded_vec_mut::<NoPadding>(rest).map_err(|_| partial())?;
+    let Some(&last) = plain.last() else { return Err("runtime error: index out of range [-1]".to_owned()) };
+    match plain.len().checked_sub(usize::from(last)) {
+        Some(length) => plain.truncate(length),
+        None => {
+            let before = usize::from(last) - plain.len();
+            return Err(format!("runtime error: slice bounds out of range [:-{before}]"));
+        }
+    }
+    Ok(plain)
 }
 
 #[cfg(test)]
@@ -44,7 +62,7 @@ mod tests {
     fn what_is_encrypted_can_be_decrypted() {
         let text = encrypt(b"secretkey", b"plaintext", [7; BLOCK]);
         assert_eq!(decrypt(b"secretkey", text.as_bytes()).unwrap(), b"plaintext");
-        assert!(decrypt(b"other", text.as_bytes()).is_err());
+        assert_ne!(decrypt(b"other", text.as_bytes()).ok().as_deref(), Some(&b"plaintext"[..]));
         // Real Helm 4.1.4 decrypts it to the same, and what either encrypts the other decrypts.
         let known = b"30tEfhuJSVRhpG97XCuWgz2okj7L8vQ1s6V9zVUPeDQ=";
         assert_eq!(decrypt(b"secretkey", known).unwrap(), b"plaintext");

@@ -34,7 +34,7 @@ pub(crate) fn text(nanoseconds: i64) -> String {
 
 /// `time.ParseDuration`, in nanoseconds.
 pub(crate) fn parse(whole: &str) -> Result<i64, String> {
-    let quoted = || crate::quote::quote(whole.as_bytes());
+    let quoted = || super::layout::quote(whole);
     let invalid = || format!("time: invalid duration {}", quoted());
     let (negative, mut rest) = match whole.as_bytes().first() {
         Some(b'-') => (true, &whole[1..]),

@@ -21,32 +21,45 @@ pub(super) fn encode(bytes: &[u8]) -> String {
     out
 }
 
+/// Line breaks are skipped; positions in errors are those of the text without them.
 pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, String> {
     let corrupt = |at: usize| format!("illegal base32 data at input byte {at}");
-    let plain: Vec<(usize, u8)> =
-        text.iter().copied().enumerate().filter(|(_, byte)| !matches!(byte, b'\n' | b'\r')).collect();
+    let plain: Vec<u8> = text.iter().copied().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect();
     let mut out = Vec::with_capacity(plain.len() / 8 * 5);
     for (group, quantum) in plain.chunks(8).enumerate() {
+        let start = group * 8;
+        let rest = &plain[start..];
         let mut bits = 0u64;
         let mut digits = 0;
-        for &(at, byte) in quantum {
-            if byte == b'=' {
+        for &byte in quantum {
+            // Padding is only looked for at the end of the text.
+            if byte == b'=' && digits >= 2 && rest.len() - digits <= 8 {
+                if rest.len() < 8 {
+                    return Err(corrupt(plain.len()));
+                }
+                if let Some(at) = rest[digits..8].iter().position(|byte| *byte != b'=') {
+                    return Err(corrupt(start + digits + at - 1));
+                }
+                if matches!(digits, 3 | 6) {
+                    return Err(corrupt(start + digits));
+                }
                 break;
             }
             let Some(value) = ALPHABET.iter().position(|&known| known == byte) else {
-                return Err(corrupt(at));
+                return Err(corrupt(start + digits));
             };
             bits = bits << 5 | value as u64;
             digits += 1;
         }
-        let padding = quantum[digits..].iter().all(|(_, byte)| *byte == b'=');
-        let last = group == (plain.len() - 1) / 8;
-        if quantum.len() < 8 || !padding || !matches!(digits, 2 | 4 | 5 | 7 | 8) || (digits < 8 && !last) {
-            return Err(corrupt(quantum.get(digits).map_or(text.len(), |(at, _)| *at)));
+        if digits == quantum.len() && digits < 8 {
+            return Err(corrupt(start));
         }
         bits <<= 5 * (8 - digits);
         let bytes = bits.to_be_bytes();
         out.extend_from_slice(&bytes[3..3 + digits * 5 / 8]);
+        if digits < 8 {
+            break;
+        }
     }
     Ok(out)
 }

@@ -74,17 +74,29 @@ impl Decimal {
         if other.mantissa == 0 {
             return None;
         }
-        let shift = self.exponent - other.exponent + PRECISION;
+        if self.mantissa == 0 {
+            return Some(self);
+        }
+        let (mut shift, mut places) = (self.exponent - other.exponent + PRECISION, PRECISION);
         let (numerator, divisor) = if shift >= 0 {
-            (self.mantissa.checked_mul(power(shift)?)?, other.mantissa)
+            // Digits beyond those that fit are beyond those of a float as well.
+            let scaled = |shift| power(shift).and_then(|power| self.mantissa.checked_mul(power));
+            while scaled(shift).is_none() {
+                (shift, places) = (shift - 1, places - 1);
+            }
+            (scaled(shift)?, other.mantissa)
         } else {
-            (self.mantissa, other.mantissa.checked_mul(power(-shift)?)?)
+            match power(-shift).and_then(|power| other.mantissa.checked_mul(power)) {
+                Some(divisor) => (self.mantissa, divisor),
+                // The quotient is smaller than all that has a digit.
+                None => return Some(Self { mantissa: 0, exponent: 0 }),
+            }
         };
         let (mut quotient, rest) = (numerator / divisor, numerator % divisor);
         if rest.unsigned_abs() * 2 >= divisor.unsigned_abs() {
             quotient += if (numerator < 0) == (divisor < 0) { 1 } else { -1 };
         }
-        Some(Self { mantissa: quotient, exponent: -PRECISION })
+        Some(Self { mantissa: quotient, exponent: -places })
     }
 
     pub(super) fn to_float(self) -> f64 {
