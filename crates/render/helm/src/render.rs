@@ -98,13 +98,15 @@ fn user_values(options: &Options) -> Result<Table, Error> {
             SetKind::Literal => "set-literal",
         };
         for set in options.set.iter().filter(|set| set.kind == kind) {
-            let failed = |error| Error::Values(format!("failed parsing --{flag} data: {error}"));
+            // Of JSON Helm shows what was given instead of what is wrong with it.
+            let failed = |error| match kind {
+                SetKind::Json => Error::Values(format!("failed parsing --{flag} data {}", set.expr)),
+                _ => Error::Values(format!("failed parsing --{flag} data: {error}")),
+            };
             let trimmed = set.expr.trim();
             if kind == SetKind::Json && trimmed.starts_with('{') {
-                let failed = |error| Error::Values(format!("failed parsing --{flag} data JSON: {error}"));
-                gotmpl::from_json(trimmed).map_err(failed)?;
-                let mut parsed: Value = serde_json::from_str(trimmed)
-                    .map_err(|error| Error::Values(format!("failed parsing --{flag} data JSON: {error}")))?;
+                let failed = || Error::Values(format!("failed parsing --{flag} data JSON: {}", set.expr));
+                let mut parsed: Value = serde_json::from_str(trimmed).map_err(|_| failed())?;
                 numbers_to_floats(&mut parsed);
                 if let Value::Object(table) = parsed {
                     merge_maps(&mut values, table);

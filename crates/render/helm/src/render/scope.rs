@@ -131,6 +131,7 @@ fn chart_value(metadata: &Metadata, root: bool) -> Value {
         .into_iter()
         .collect()
     });
+    let kind = if metadata.annotations.is_empty() { MapKind::NilStrings } else { MapKind::Strings };
     let annotations = metadata.annotations.iter().map(|(key, value)| (key.as_str().into(), text(value)));
     [
         ("Name", text(&metadata.name)),
@@ -146,7 +147,7 @@ fn chart_value(metadata: &Metadata, root: bool) -> Value {
         ("Tags", text(&metadata.tags)),
         ("AppVersion", text(&metadata.app_version)),
         ("Deprecated", metadata.deprecated.into()),
-        ("Annotations", Value::Map(Map::from_entries(MapKind::Strings, annotations))),
+        ("Annotations", Value::Map(Map::from_entries(kind, annotations))),
         ("KubeVersion", text(&metadata.kube_version)),
         ("Dependencies", Value::list(dependencies.collect())),
         ("Type", text(&metadata.kind)),
