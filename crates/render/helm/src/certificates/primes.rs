@@ -5,8 +5,9 @@
 //! processor multiplies eight numbers at once, and one after the other elsewhere.
 //!
 //! Every prime is 3 modulo 4, so that one exponentiation to `(n - 1) / 2` is a whole Miller-Rabin round: the result is
-//! 1 or -1 for a prime. A candidate has to pass five rounds with different bases, as FIPS 186-5 asks for; those after the
-//! first are made for both primes of a key at once.
+//! 1 or -1 for a prime. A prime of an RSA key passed five rounds: as many as Go makes, or one more for the larger of the two
+//! sizes. The first has base 2, which finds the composite numbers; those that confirm it have random bases, as Go's, and
+//! are made for both primes of a key at once. Primes of DSA keys are confirmed by 64 rounds, as many as Go makes.
 
 #![expect(clippy::cast_possible_truncation, reason = "arithmetic on limbs takes numbers apart")]
 
@@ -24,48 +25,71 @@ const TOGETHER: usize = 8;
 const WINDOW: usize = 2048;
 /// The public exponent of every key; it must not divide `p - 1`.
 pub(super) const EXPONENT: u64 = 65537;
-/// Bases of the first round and of those that confirm it.
-const FIRST: [u64; 8] = [2; 8];
-const CONFIRM: [u64; 8] = [3, 5, 7, 11, 13, 17, 19, 23];
-const CONFIRM_TWO: [u64; 8] = [3, 5, 7, 11, 3, 5, 7, 11];
+/// How many batches of eight rounds confirm a prime of a DSA key.
+const CONFIRMING: usize = 8;
+
+/// Gives random bytes.
+type Fill<'f> = &'f mut dyn FnMut(&mut [u8]) -> Result<(), String>;
 
 /// Two random primes of `64 * W` bits with their two highest bits set, as little-endian words. `L` is how many limbs of
 /// 52 bits they have, with some bits to spare.
-pub(super) fn pair<const W: usize, const L: usize>(
-    fill: &mut dyn FnMut(&mut [u8]) -> Result<(), String>,
-) -> Result<[[u64; W]; 2], String> {
+pub(super) fn pair<const W: usize, const L: usize>(fill: Fill<'_>) -> Result<[[u64; W]; 2], String> {
     loop {
         let (p, q) = (likely::<W, L>(fill)?, likely::<W, L>(fill)?);
-        let passed = lanes::rounds::<W, L>(&[p, p, p, p, q, q, q, q], CONFIRM_TWO);
-        if passed.iter().all(|passed| *passed) {
+        if confirmed::<W, L>(&[p, p, p, p, q, q, q, q], fill)? {
             return Ok([p, q]);
         }
     }
 }
 
 /// One such prime.
-pub(super) fn prime<const W: usize, const L: usize>(
-    fill: &mut dyn FnMut(&mut [u8]) -> Result<(), String>,
-) -> Result<[u64; W], String> {
+pub(super) fn prime<const W: usize, const L: usize>(fill: Fill<'_>) -> Result<[u64; W], String> {
     loop {
         let found = likely::<W, L>(fill)?;
-        if lanes::rounds::<W, L>(&[found; 8], CONFIRM).iter().all(|passed| *passed) {
+        if confirmed_often::<W, L>(&found, fill)? {
             return Ok(found);
         }
     }
 }
 
-/// A random number that passed the first round.
-fn likely<const W: usize, const L: usize>(
-    fill: &mut dyn FnMut(&mut [u8]) -> Result<(), String>,
-) -> Result<[u64; W], String> {
-    loop {
-        let mut start = [0u64; W];
-        for word in &mut start {
-            let mut bytes = [0; 8];
-            fill(&mut bytes)?;
-            *word = u64::from_le_bytes(bytes);
+fn confirmed_often<const W: usize, const L: usize>(
+    number: &[u64; W],
+    fill: Fill<'_>,
+) -> Result<bool, String> {
+    for _ in 0..CONFIRMING {
+        if !confirmed::<W, L>(&[*number; 8], fill)? {
+            return Ok(false);
         }
+    }
+    Ok(true)
+}
+
+/// Whether all pass a round with random bases.
+fn confirmed<const W: usize, const L: usize>(
+    numbers: &[[u64; W]; 8],
+    fill: Fill<'_>,
+) -> Result<bool, String> {
+    let mut bases = [[0; W]; 8];
+    for base in &mut bases {
+        *base = random(fill)?;
+    }
+    Ok(lanes::round::<W, L>(numbers, &bases).iter().all(|passed| *passed))
+}
+
+fn random<const W: usize>(fill: Fill<'_>) -> Result<[u64; W], String> {
+    let mut words = [0; W];
+    for word in &mut words {
+        let mut bytes = [0; 8];
+        fill(&mut bytes)?;
+        *word = u64::from_le_bytes(bytes);
+    }
+    Ok(words)
+}
+
+/// A random number that passed the first round.
+fn likely<const W: usize, const L: usize>(fill: Fill<'_>) -> Result<[u64; W], String> {
+    loop {
+        let mut start: [u64; W] = random(fill)?;
         start[0] |= 3;
         start[W - 1] |= 3 << 62;
         if let Some(found) = search::<W, L>(&start) {
@@ -79,7 +103,7 @@ fn likely<const W: usize, const L: usize>(
 pub(super) fn prime_above_multiple(
     order: &rsa::BigUint,
     bytes: usize,
-    fill: &mut dyn FnMut(&mut [u8]) -> Result<(), String>,
+    fill: Fill<'_>,
 ) -> Result<Option<rsa::BigUint>, String> {
     let mut random = vec![0; bytes];
     fill(&mut random)?;
@@ -104,11 +128,14 @@ pub(super) fn prime_above_multiple(
         number += &double;
     }
     let batch: [[u64; 32]; 8] = batch.try_into().map_err(|_| "a batch has eight numbers")?;
-    let passed = lanes::rounds::<32, 40>(&batch, FIRST);
+    let passed = lanes::first_round::<32, 40>(&batch);
     let likely = batch.iter().zip(passed).find(|(_, passed)| *passed).map(|(candidate, _)| candidate);
-    let prime =
-        likely.filter(|one| lanes::rounds::<32, 40>(&[**one; 8], CONFIRM).iter().all(|passed| *passed));
-    Ok(prime.map(|words| rsa::BigUint::from_bytes_le(&words.map(u64::to_le_bytes).concat())))
+    match likely {
+        Some(words) if confirmed_often::<32, 40>(words, fill)? => {
+            Ok(Some(rsa::BigUint::from_bytes_le(&words.map(u64::to_le_bytes).concat())))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// The first number from `start` on, in steps of four, that passes the first round.
@@ -122,7 +149,7 @@ fn search<const W: usize, const L: usize>(start: &[u64; W]) -> Option<[u64; W]> 
                 *slot = next;
             }
         }
-        let passed = lanes::rounds::<W, L>(&batch, FIRST);
+        let passed = lanes::first_round::<W, L>(&batch);
         let likely = batch.iter().zip(passed).filter(|(_, passed)| *passed).map(|(candidate, _)| candidate);
         for candidate in likely {
             if remainder(candidate, EXPONENT as u32) != 1 {
@@ -266,7 +293,20 @@ mod tests {
         }
         let expected = batch.map(|candidate| is_prime(&candidate));
         assert!(expected[0]);
-        assert_eq!(lanes::rounds::<16, 20>(&batch, FIRST), expected);
-        assert_eq!(lanes::one_by_one(&batch, FIRST), expected);
+        assert_eq!(lanes::first_round::<16, 20>(&batch), expected);
+        assert_eq!(batch.map(|number| lanes::first_round_of(&number)), expected);
+        let bases: [[u64; 16]; 8] = std::array::from_fn(|_| random(&mut fill).unwrap());
+        assert_eq!(lanes::round::<16, 20>(&batch, &bases), expected);
+        let one_by_one: [bool; 8] = std::array::from_fn(|at| lanes::round_of(&batch[at], &bases[at]));
+        assert_eq!(one_by_one, expected);
+    }
+
+    /// 2147483123 times 8589932489: base 2 takes it for a prime.
+    #[test]
+    fn random_bases_find_what_base_two_does_not() {
+        let mut fill = seeded();
+        let numbers = [[18_446_735_047_836_883_147u64]; 8];
+        assert_eq!(lanes::first_round::<1, 4>(&numbers), [true; 8]);
+        assert!(!confirmed::<1, 4>(&numbers, &mut fill).unwrap());
     }
 }

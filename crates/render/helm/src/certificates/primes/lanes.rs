@@ -1,25 +1,29 @@
-//! Miller-Rabin rounds on eight numbers, by Montgomery multiplication.
+//! Miller-Rabin rounds on eight numbers, by Montgomery multiplication. The numbers are 3 modulo 4 and have their highest
+//! bit set.
 
 #[cfg(target_arch = "x86_64")]
 mod wide;
 
-/// Whether each number passes a round with its base. The numbers are 3 modulo 4 and have their highest bit set; the
-/// bases are below 32.
-pub(super) fn rounds<const W: usize, const L: usize>(numbers: &[[u64; W]; 8], bases: [u64; 8]) -> [bool; 8] {
+/// Whether each number passes a round with base 2.
+pub(super) fn first_round<const W: usize, const L: usize>(numbers: &[[u64; W]; 8]) -> [bool; 8] {
     #[cfg(target_arch = "x86_64")]
-    if let Some(passed) = wide::rounds::<W, L>(numbers, bases) {
+    if let Some(passed) = wide::first_round::<W, L>(numbers) {
         return passed;
     }
-    one_by_one(numbers, bases)
+    numbers.each_ref().map(first_round_of)
 }
 
-/// On any processor.
-pub(super) fn one_by_one<const W: usize>(numbers: &[[u64; W]; 8], bases: [u64; 8]) -> [bool; 8] {
-    let mut passed = [false; 8];
-    for ((number, base), passed) in numbers.iter().zip(bases).zip(&mut passed) {
-        *passed = round(number, base);
+/// Whether each number passes a round with its base. The base is what the words are the Montgomery form of: which one
+/// that is does not matter where it is random.
+pub(super) fn round<const W: usize, const L: usize>(
+    numbers: &[[u64; W]; 8],
+    bases: &[[u64; W]; 8],
+) -> [bool; 8] {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(passed) = wide::round::<W, L>(numbers, bases) {
+        return passed;
     }
-    passed
+    std::array::from_fn(|at| round_of(&numbers[at], &bases[at]))
 }
 
 /// `2^(64 * W)` modulo a number whose highest bit is set.
@@ -94,17 +98,35 @@ fn multiply<const W: usize>(a: &[u64; W], b: &[u64; W], number: &[u64; W], inver
     sum
 }
 
-fn round<const W: usize>(number: &[u64; W], base: u64) -> bool {
+/// The first round on any processor.
+pub(super) fn first_round_of<const W: usize>(number: &[u64; W]) -> bool {
+    let double = |power: &[u64; W]| times(power, 2, number);
+    passes(number, &double(&one(number)), double)
+}
+
+/// A round on any processor.
+pub(super) fn round_of<const W: usize>(number: &[u64; W], base: &[u64; W]) -> bool {
     let inverse = negative_inverse(number[0]);
-    let one = one(number);
-    let mut power = times(&one, base, number);
-    // The exponent is (number - 1) / 2: all bits of the number but the lowest.
+    let mut start = *base;
+    reduce(&mut start, 0, number);
+    passes(number, &start, |power| multiply(power, &start, number, inverse))
+}
+
+/// Whether the base to the power of `(number - 1) / 2`, which is all bits of the number but the lowest, is 1 or -1.
+fn passes<const W: usize>(
+    number: &[u64; W],
+    base: &[u64; W],
+    times_base: impl Fn(&[u64; W]) -> [u64; W],
+) -> bool {
+    let inverse = negative_inverse(number[0]);
+    let mut power = *base;
     for bit in (1..64 * W - 1).rev() {
         power = multiply(&power, &power, number, inverse);
         if number[bit / 64] >> (bit % 64) & 1 == 1 {
-            power = times(&power, base, number);
+            power = times_base(&power);
         }
     }
+    let one = one(number);
     let mut negative = *number;
     subtract(&mut negative, &one);
     power == one || power == negative

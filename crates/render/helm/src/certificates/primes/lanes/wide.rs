@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::{
     __m512i, _mm512_add_epi64, _mm512_and_si512, _mm512_madd52hi_epu64, _mm512_madd52lo_epu64,
-    _mm512_mask_add_epi64, _mm512_mask_blend_epi64, _mm512_mullo_epi64, _mm512_set_epi64, _mm512_set1_epi64,
+    _mm512_mask_add_epi64, _mm512_mask_blend_epi64, _mm512_set_epi64, _mm512_set1_epi64,
     _mm512_setzero_si512, _mm512_srli_epi64,
 };
 
@@ -15,21 +15,29 @@ const MASK: u64 = (1 << BITS) - 1;
 /// How many limbs are multiplied at a time with as many: what fits the registers.
 const PART: usize = 4;
 
+/// How many bits of an exponent are looked at together, and how many powers of the base that takes.
+const WINDOW: usize = 4;
+const POWERS: usize = 1 << WINDOW;
+
 /// `None` if this processor cannot.
-pub(super) fn rounds<const W: usize, const L: usize>(
+pub(super) fn first_round<const W: usize, const L: usize>(numbers: &[[u64; W]; 8]) -> Option<[bool; 8]> {
+    // SAFETY: the processor has all the instructions that the function is compiled for, as asked before.
+    has_instructions().then(|| unsafe { Test::<W, L>::new(numbers).first_round() })
+}
+
+/// `None` if this processor cannot.
+pub(super) fn round<const W: usize, const L: usize>(
     numbers: &[[u64; W]; 8],
-    bases: [u64; 8],
+    bases: &[[u64; W]; 8],
 ) -> Option<[bool; 8]> {
-    // Products of up to 2^7 times the number each must stay small when they are reduced: 2^16 is enough room.
-    const { assert!(L * BITS >= 64 * W + 16, "the limbs have bits to spare") };
-    if !is_x86_feature_detected!("avx512f")
-        || !is_x86_feature_detected!("avx512dq")
-        || !is_x86_feature_detected!("avx512ifma")
-    {
-        return None;
-    }
-    // SAFETY: the processor has all the instructions that the function is compiled for, as asked right above.
-    Some(unsafe { all_rounds::<W, L>(numbers, bases) })
+    // SAFETY: the processor has all the instructions that the function is compiled for, as asked before.
+    has_instructions().then(|| unsafe { Test::<W, L>::new(numbers).round(bases) })
+}
+
+fn has_instructions() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512ifma")
 }
 
 /// The limb of 52 bits at a place.
@@ -161,48 +169,108 @@ fn square<const L: usize>(
     *a = sum;
 }
 
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-fn all_rounds<const W: usize, const L: usize>(numbers: &[[u64; W]; 8], bases: [u64; 8]) -> [bool; 8] {
-    let modulus = gather::<W, L>(numbers);
-    let inverse = vector(std::array::from_fn(|lane| super::negative_inverse(numbers[lane][0]) & MASK));
-    let start: [[u64; W]; 8] = std::array::from_fn(|lane| {
-        let double = |value, _| super::times(&value, 2, &numbers[lane]);
-        let one = (64 * W..L * BITS).fold(super::one(&numbers[lane]), double);
-        super::times(&one, bases[lane], &numbers[lane])
-    });
-    let mut power = gather::<W, L>(&start);
-    let (ones, factors) = (_mm512_set1_epi64(1), vector(bases));
-    let doubled = bases == [2; 8];
-    let mut product = [power; 2];
-    for bit in (1..64 * W - 1).rev() {
-        square(&mut power, &mut product, &modulus, inverse);
-        let set =
-            (0..8).fold(0u8, |set, lane| set | ((numbers[lane][bit / 64] >> (bit % 64) & 1) as u8) << lane);
-        if doubled {
+/// Eight numbers under test.
+struct Test<'n, const W: usize, const L: usize> {
+    numbers: &'n [[u64; W]; 8],
+    modulus: Numbers<L>,
+    inverse: __m512i,
+}
+
+impl<'n, const W: usize, const L: usize> Test<'n, W, L> {
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    fn new(numbers: &'n [[u64; W]; 8]) -> Self {
+        // Products of up to twice the number each must stay small when they are reduced: 2^16 is more than enough room.
+        const { assert!(L * BITS >= 64 * W + 16, "the limbs have bits to spare") };
+        let inverse = vector(std::array::from_fn(|lane| super::negative_inverse(numbers[lane][0]) & MASK));
+        Self { numbers, modulus: gather::<W, L>(numbers), inverse }
+    }
+
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    fn first_round(&self) -> [bool; 8] {
+        let mut power = self.powers_of_two(1);
+        let mut product = [power; 2];
+        for bit in (1..64 * W - 1).rev() {
+            square(&mut power, &mut product, &self.modulus, self.inverse);
+            let set = (0..8).fold(0u8, |set, lane| set | (self.bits(lane, bit, 1) as u8) << lane);
             for limb in &mut power {
                 *limb = _mm512_mask_add_epi64(*limb, set, *limb, *limb);
             }
-        } else {
             carry(&mut power);
-            let factors = _mm512_mask_blend_epi64(set, ones, factors);
-            for limb in &mut power {
-                *limb = _mm512_mullo_epi64(*limb, factors);
+        }
+        self.is_unit(&power)
+    }
+
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    fn round(&self, bases: &[[u64; W]; 8]) -> [bool; 8] {
+        let mut powers = [gather::<W, L>(bases); POWERS];
+        powers[0] = self.powers_of_two(0);
+        for at in 2..POWERS {
+            powers[at] = multiply(&powers[at - 1], &powers[1], &self.modulus, self.inverse);
+        }
+        // The exponent has a bit less than whole words; those that are left after whole windows come first.
+        let bits = 64 * W - 1;
+        let first = bits / WINDOW * WINDOW;
+        let mut power = self.chosen(&powers, first + 1, bits - first);
+        let mut product = [power; 2];
+        for window in (0..first / WINDOW).rev() {
+            for _ in 0..WINDOW {
+                square(&mut power, &mut product, &self.modulus, self.inverse);
+                carry(&mut power);
+            }
+            let factor = self.chosen(&powers, window * WINDOW + 1, WINDOW);
+            power = multiply(&power, &factor, &self.modulus, self.inverse);
+        }
+        self.is_unit(&power)
+    }
+
+    /// `2^exponent`, in Montgomery's form.
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    fn powers_of_two(&self, exponent: usize) -> Numbers<L> {
+        let powers: [[u64; W]; 8] = std::array::from_fn(|lane| {
+            let double = |value, _| super::times(&value, 2, &self.numbers[lane]);
+            (64 * W..L * BITS + exponent).fold(super::one(&self.numbers[lane]), double)
+        });
+        gather(&powers)
+    }
+
+    /// So many bits of a number, from one on.
+    fn bits(&self, lane: usize, from: usize, count: usize) -> usize {
+        let bit = |at: usize| (self.numbers[lane][at / 64] >> (at % 64) & 1) as usize;
+        (from..from + count).rev().fold(0, |bits, at| bits << 1 | bit(at))
+    }
+
+    /// The power of each lane's base that bits of its number call for.
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    fn chosen(&self, powers: &[Numbers<L>; POWERS], from: usize, count: usize) -> Numbers<L> {
+        let mut masks = [0u8; POWERS];
+        for lane in 0..8 {
+            masks[self.bits(lane, from, count)] |= 1 << lane;
+        }
+        let mut chosen = powers[0];
+        for (power, mask) in powers.iter().zip(masks).skip(1).filter(|(_, mask)| *mask != 0) {
+            for (limb, other) in chosen.iter_mut().zip(power) {
+                *limb = _mm512_mask_blend_epi64(mask, *limb, *other);
             }
         }
-        carry(&mut power);
+        chosen
     }
-    let mut unit = [_mm512_setzero_si512(); L];
-    unit[0] = ones;
-    let plain = multiply(&power, &unit, &modulus, inverse);
-    let limbs: [[u64; 8]; L] = std::array::from_fn(|at| lanes_of(plain[at]));
-    std::array::from_fn(|lane| {
-        let is = |wanted: &[u64; W]| (0..L).all(|at| limbs[at][lane] == limb(wanted, at));
-        let mut negative = numbers[lane];
-        negative[0] -= 1;
-        let mut one = [0; W];
-        one[0] = 1;
-        is(&one) || is(&negative)
-    })
+
+    /// Whether each number is 1 or -1.
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    fn is_unit(&self, value: &Numbers<L>) -> [bool; 8] {
+        let mut unit = [_mm512_setzero_si512(); L];
+        unit[0] = _mm512_set1_epi64(1);
+        let plain = multiply(value, &unit, &self.modulus, self.inverse);
+        let limbs: [[u64; 8]; L] = std::array::from_fn(|at| lanes_of(plain[at]));
+        std::array::from_fn(|lane| {
+            let is = |wanted: &[u64; W]| (0..L).all(|at| limbs[at][lane] == limb(wanted, at));
+            let mut negative = self.numbers[lane];
+            negative[0] -= 1;
+            let mut one = [0; W];
+            one[0] = 1;
+            is(&one) || is(&negative)
+        })
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
