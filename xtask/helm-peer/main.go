@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -20,8 +21,8 @@ import (
 	"helm.sh/helm/v4/pkg/chart/loader/archive"
 	chart "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
+	cli "helm.sh/helm/v4/pkg/cli/values"
 	release "helm.sh/helm/v4/pkg/release/v1"
-	"helm.sh/helm/v4/pkg/strvals"
 )
 
 type file struct {
@@ -169,6 +170,10 @@ func load(r request) (*chart.Chart, error) {
 }
 
 func values(r request) (map[string]any, error) {
+	slices.Sort(r.APIVersions)
+	if len(r.Sets) > 0 {
+		return merged(r)
+	}
 	base := map[string]any{}
 	for _, text := range r.Values {
 		current, err := loader.LoadValues(strings.NewReader(text))
@@ -177,25 +182,37 @@ func values(r request) (map[string]any, error) {
 		}
 		base = loader.MergeMaps(base, current)
 	}
-	kinds := []struct {
-		kind  string
-		parse func(string, map[string]any) error
-	}{
-		{"set-json", strvals.ParseJSON},
-		{"set", strvals.ParseInto},
-		{"set-string", strvals.ParseIntoString},
-		{"set-literal", strvals.ParseLiteralInto},
+	return base, nil
+}
+
+// merged is values with parameters, as Helm's command line reads them: from files.
+func merged(r request) (map[string]any, error) {
+	directory, err := os.MkdirTemp("", "helm-peer")
+	if err != nil {
+		return nil, err
 	}
-	for _, kind := range kinds {
-		for _, one := range r.Sets {
-			if one.Kind != kind.kind {
-				continue
-			}
-			if err := kind.parse(one.Expr, base); err != nil {
-				return nil, fmt.Errorf("failed parsing --%s data: %w", kind.kind, err)
-			}
+	defer os.RemoveAll(directory)
+	var options cli.Options
+	for at, text := range r.Values {
+		path := filepath.Join(directory, fmt.Sprintf("%d.yaml", at))
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return nil, err
+		}
+		options.ValueFiles = append(options.ValueFiles, path)
+	}
+	for _, one := range r.Sets {
+		switch one.Kind {
+		case "set-json":
+			options.JSONValues = append(options.JSONValues, one.Expr)
+		case "set":
+			options.Values = append(options.Values, one.Expr)
+		case "set-string":
+			options.StringValues = append(options.StringValues, one.Expr)
+		case "set-literal":
+			options.LiteralValues = append(options.LiteralValues, one.Expr)
+		default:
+			return nil, fmt.Errorf("no parameters of kind %q", one.Kind)
 		}
 	}
-	slices.Sort(r.APIVersions)
-	return base, nil
+	return options.MergeValues(nil)
 }

@@ -84,8 +84,10 @@ fn ours_alone(cases: &[Case], wanted: &str, repeat: usize) {
 
 fn measure(case: &Case, peer: &mut Peer) -> Row {
     let ours = case.render();
-    let theirs =
-        peer.render_files(&case.name, &case.files, &case.values).expect("Helm renders the chart").manifest;
+    let theirs = peer
+        .render_files(&case.name, &case.files, &case.values, &[])
+        .expect("Helm renders the chart")
+        .manifest;
     if ours.nondeterministic {
         assert!(!theirs.is_empty(), "{}: the peer rendered nothing", case.name);
     } else {

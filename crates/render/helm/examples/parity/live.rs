@@ -1,5 +1,6 @@
 //! Cases beside Helm's own engine.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -136,39 +137,64 @@ fn compare_random(first: &Rendered, second: &Rendered, theirs: &Answer) -> Outco
     Outcome::Masked
 }
 
-/// Charts made from seeds; each renders into its notes, which may be any text.
+/// Charts made from seeds.
 pub(crate) fn generated(peer: &mut Peer, count: u64, first: u64, report: &mut Report) {
+    let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
     for seed in first..first + count {
         let made = generate::chart(seed);
-        let file =
-            |name: &str, text: &str| helm::File { name: name.to_owned(), data: text.to_owned().into() };
-        let files = vec![
-            file("Chart.yaml", "apiVersion: v2\nname: made\nversion: 1.2.3\n"),
-            file("values.yaml", &made.values),
-            file("templates/NOTES.txt", &made.template),
-        ];
-        let theirs = peer.render_files("made", &files, &[]);
-        let ours = Chart::from_files(files).and_then(|chart| {
-            helm::render(
-                &chart,
-                &Options {
-                    release_name: "demo".to_owned(),
-                    namespace: "demo".to_owned(),
-                    kube_version: "v1.36.0".to_owned(),
-                    ..Options::default()
-                },
-            )
-        });
-        let outcome = match (ours, theirs) {
-            (Ok(ours), Ok(theirs)) => compare_fixed(&ours, &theirs),
-            (ours, theirs) => compare_refusals(ours.map_err(|error| error.to_string()), theirs),
-        };
-        if let Outcome::Different(problem) = outcome {
-            let problem =
-                format!("{problem}\n    template {:?}\n    values {:?}", made.template, made.values);
-            report.add("generated", &seed.to_string(), Outcome::Different(problem));
-        } else {
-            report.add("generated", &seed.to_string(), outcome);
+        let files: Vec<helm::File> = made
+            .files
+            .iter()
+            .map(|(name, text)| helm::File { name: (*name).to_owned(), data: text.clone().into() })
+            .collect();
+        let sets: Vec<(&str, &str)> =
+            made.sets.iter().map(|set| (generate::name_of(set.kind), set.expr.as_str())).collect();
+        let theirs = peer.render_files("made", &files, &made.values, &sets);
+        if let Err(error) = &theirs {
+            let reason = error.trim().rsplit(": ").next().unwrap_or_default().chars().take(60).collect();
+            *reasons.entry(reason).or_default() += 1;
         }
+        let outcome = match (ours_of(files, &made), theirs) {
+            // What reads the clock got in by another way.
+            (Ok(ours), Ok(_)) if ours.nondeterministic => Outcome::Masked,
+            (Ok(ours), Ok(theirs)) => compare_fixed(&ours, &theirs),
+            (ours, theirs) => compare_refusals(ours, theirs.map_err(|error| without_path(&error))),
+        };
+        let outcome = match outcome {
+            Outcome::Different(problem) => Outcome::Different(format!("{problem}\n{}", made.describe())),
+            other => other,
+        };
+        report.add("generated", &seed.to_string(), outcome);
     }
+    let mut reasons: Vec<(u64, String)> =
+        reasons.into_iter().map(|(reason, count)| (count, reason)).collect();
+    reasons.sort_by(|a, b| b.cmp(a));
+    for (count, reason) in reasons.iter().take(20) {
+        println!("{count:>7} refused: {reason}");
+    }
+}
+
+/// Helm names the values file, which is another one every time.
+fn without_path(error: &str) -> String {
+    match error.strip_prefix("failed to parse /").and_then(|rest| rest.split_once(": ")) {
+        Some((_, rest)) => format!("failed to parse values: {rest}"),
+        None => error.to_owned(),
+    }
+}
+
+fn ours_of(files: Vec<helm::File>, made: &generate::Generated) -> Result<Rendered, String> {
+    let chart = Chart::from_files(files).map_err(|error| error.to_string())?;
+    let mut values = Vec::new();
+    for text in &made.values {
+        values.push(helm::read_values(text).map_err(|error| format!("failed to parse values: {error}"))?);
+    }
+    let options = Options {
+        release_name: "demo".to_owned(),
+        namespace: "demo".to_owned(),
+        kube_version: "v1.36.0".to_owned(),
+        values,
+        set: made.sets.clone(),
+        ..Options::default()
+    };
+    helm::render(&chart, &options).map_err(|error| error.to_string())
 }

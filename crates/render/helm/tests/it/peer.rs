@@ -64,18 +64,20 @@ impl Peer {
         Answer { manifest: text(&answer["manifest"]), hooks: hooks.collect(), notes: text(&answer["notes"]) }
     }
 
-    /// Renders a chart from its files, which the peer keeps under the key.
+    /// Renders a chart from its files, which the peer keeps under the key. Parameters come with the names of their flags.
     pub(crate) fn render_files(
         &mut self,
         key: &str,
         files: &[File],
         values: &[String],
+        sets: &[(&str, &str)],
     ) -> Result<Answer, String> {
         let mut request = Self::request(key, values);
         request["files"] = files
             .iter()
             .map(|file| json!({"name": file.name, "data": STANDARD.encode(&file.data)}))
             .collect();
+        request["sets"] = sets.iter().map(|(kind, expr)| json!({"kind": kind, "expr": expr})).collect();
         self.ask(&request).map(|answer| Self::rendered(&answer))
     }
 
