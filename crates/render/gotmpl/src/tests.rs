@@ -307,6 +307,9 @@ fn less_usual_formats() {
             "{{ mustToDate \"2006-01-02\" \"2024-13-01\" }}",
             "template: t:1:3: executing \"t\" at <mustToDate \"2006-01-02\" \"2024-13-01\">: error calling mustToDate: parsing time \"2024-13-01\": month out of range",
         ),
+        ("{{ trimAll \"x\" (b64dec \"eP94\") | b64enc }} {{ trim (b64dec \"IP8g\") | b64enc }}", "/w== /w=="),
+        ("{{ round 1e2 98 }} {{ round 1.255 2 }} {{ round 1234 -2 }}", "99.99999999999999 1.25 1200"),
+        ("{{ eq (regexFindAll \"x\" \"a\" 1) nil }} {{ eq (fromJson \"null\") nil }}", "true true"),
         ("{{ toDate \"2006 002\" \"2024 060\" | date \"2006-01-02 __2\" }}", "2024-02-29  60"),
         ("{{ fromToml \"key value\" }}", "map[Error:toml: line 1: expected '.' or '=', but got 'v' instead]"),
     ]);

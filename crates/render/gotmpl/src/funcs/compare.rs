@@ -71,15 +71,16 @@ fn equal_two(a: &Value, b: &Value) -> Result<bool, Error> {
 }
 
 fn equal_others(a: &Value, b: &Value) -> Result<bool, Error> {
-    if a.is_nil() || b.is_nil() {
-        return Ok(a.is_nil() && b.is_nil());
-    }
-    if a.kind_name() != b.kind_name() {
+    let comparable = a.kind_name() == b.kind_name() || a.is_nil() || b.is_nil();
+    if !comparable {
         let types = [a.type_name(), b.type_name()].map(Value::from);
         let [a_type, b_type] = types;
         let args = [a.clone(), a_type, b_type, b.clone()];
         let text = crate::format::sprintf(b"non-comparable types %s: %v, %s: %v", &args);
         return Err(String::from_utf8_lossy(&text).into_owned().into());
+    }
+    if holds_nothing(a) || holds_nothing(b) {
+        return Ok(holds_nothing(a) && holds_nothing(b));
     }
     match (a, b) {
         (Value::Object(a), Value::Object(b)) => Ok(Rc::ptr_eq(a, b) || a.equals(&**b)),
@@ -88,6 +89,16 @@ fn equal_others(a: &Value, b: &Value) -> Result<bool, Error> {
             let text = crate::format::sprintf(b"non-comparable type %s: %v", &args);
             Err(String::from_utf8_lossy(&text).into_owned().into())
         }
+    }
+}
+
+/// Whether it is nil or a nil list or map.
+fn holds_nothing(value: &Value) -> bool {
+    match value {
+        Value::Nil => true,
+        Value::List(list) => list.is_nil(),
+        Value::Map(map) => map.kind().is_nil(),
+        _ => false,
     }
 }
 

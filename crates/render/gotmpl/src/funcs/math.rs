@@ -181,11 +181,41 @@ fn seq(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {
 
 fn round(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {
     let round_on = args.get(2).map_or(0.5, to_float);
-    #[expect(clippy::cast_precision_loss, reason = "as Sprig converts")]
-    let power = 10f64.powf(int(args, 1) as f64);
+    let power = power_of_ten(int(args, 1));
     let digit = power * to_float(&args[0]);
     let rounded = if digit.fract() >= round_on { digit.ceil() } else { digit.floor() };
     Ok(Value::Float(rounded / power))
+}
+
+/// `math.Pow(10, float64(exponent))`. Go multiplies squares, which is not always what is nearest.
+fn power_of_ten(exponent: i64) -> f64 {
+    // 10 is 0.625 times 2^4.
+    let (mut square, mut shift) = (0.625f64, 4i32);
+    let (mut mantissa, mut binary) = (1f64, 0i32);
+    let mut left = exponent.unsigned_abs();
+    while left != 0 {
+        if shift.abs() > 1 << 12 {
+            binary += shift;
+            break;
+        }
+        if left & 1 == 1 {
+            mantissa *= square;
+            binary += shift;
+        }
+        square *= square;
+        shift <<= 1;
+        if square < 0.5 {
+            square += square;
+            shift -= 1;
+        }
+        left >>= 1;
+    }
+    if exponent < 0 {
+        (mantissa, binary) = (1.0 / mantissa, -binary);
+    }
+    // In two steps, since a power of two alone may be too large or too small.
+    let half = binary / 2;
+    mantissa * 2f64.powi(half) * 2f64.powi(binary - half)
 }
 
 fn decimals(

@@ -17,7 +17,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("abbrev", &[Int, Text], |_, args| Ok(abbreviate(text(args, 1), 0, int(args, 0)))),
     fixed("abbrevboth", &[Int, Int, Text], abbreviate_both),
     fixed("trunc", &[Int, Text], |_, args| Ok(truncate(int(args, 0), text(args, 1)))),
-    fixed("trim", ONE, |_, args| Ok(text(args, 0).text().trim().into())),
+    fixed("trim", ONE, |_, args| Ok(Value::Str(trimmed(text(args, 0), char::is_whitespace).into()))),
     fixed("upper", ONE, |_, args| Ok(map_characters(text(args, 0), upper))),
     fixed("lower", ONE, |_, args| Ok(map_characters(text(args, 0), lower))),
     fixed("title", ONE, |_, args| Ok(words::title(&text(args, 0).text()).into())),
@@ -290,7 +290,36 @@ fn repeat(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {
 
 fn trim_all(_: &mut Machine<'_>, args: &[Value]) -> Result<Value, Error> {
     let set: Vec<char> = text(args, 0).text().chars().collect();
-    Ok(text(args, 1).text().trim_matches(set.as_slice()).into())
+    Ok(Value::Str(trimmed(text(args, 1), |character| set.contains(&character)).into()))
+}
+
+fn trimmed(mut text: &[u8], goes: impl Fn(char) -> bool) -> &[u8] {
+    while let Some((length, character)) = first_character(text)
+        && goes(character)
+    {
+        text = &text[length..];
+    }
+    while let Some((length, character)) = last_character(text)
+        && goes(character)
+    {
+        text = &text[..text.len() - length];
+    }
+    text
+}
+
+/// The first character and its length in bytes; a byte that is not UTF-8 counts as a replacement character.
+fn first_character(bytes: &[u8]) -> Option<(usize, char)> {
+    let chunk = bytes[..bytes.len().min(4)].utf8_chunks().next()?;
+    let first = chunk.valid().chars().next();
+    Some(first.map_or((1, '\u{FFFD}'), |character| (character.len_utf8(), character)))
+}
+
+fn last_character(bytes: &[u8]) -> Option<(usize, char)> {
+    let last = (1..=bytes.len().min(4)).find_map(|length| {
+        let text = std::str::from_utf8(&bytes[bytes.len() - length..]).ok()?;
+        Some((length, text.chars().next()?))
+    });
+    last.or((!bytes.is_empty()).then_some((1, '\u{FFFD}')))
 }
 
 /// Blanks before every line, also an empty one.

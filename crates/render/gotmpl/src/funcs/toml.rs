@@ -8,10 +8,15 @@ use crate::error::Error;
 use crate::value::{List, ListKind, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    fixed("toToml", &[Any], |_, args| Ok(encode(&args[0]).unwrap_or_else(|error| error).into())),
-    fixed("mustToToml", &[Any], |_, args| Ok(encode(&args[0]).map_err(Error::new)?.into())),
+    fixed("toToml", &[Any], |_, args| Ok(encode(something(&args[0])?).unwrap_or_else(|error| error).into())),
+    fixed("mustToToml", &[Any], |_, args| Ok(encode(something(&args[0])?).map_err(Error::new)?.into())),
     fixed("fromToml", &[super::Type::Str], |_, args| Ok(decode(&super::text(args, 0).text()))),
 ];
+
+/// The encoder asks for the type of what it is given, which nothing has none of.
+fn something(value: &Value) -> Result<&Value, Error> {
+    if value.is_nil() { Err("reflect: call of reflect.Value.Type on zero Value".into()) } else { Ok(value) }
+}
 
 /// A document as a map; what is wrong with it stands under `Error`.
 fn decode(text: &str) -> Value {

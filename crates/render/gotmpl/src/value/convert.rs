@@ -87,7 +87,9 @@ impl From<&serde_json::Value> for Value {
 impl From<serde_json::Value> for Value {
     fn from(value: serde_json::Value) -> Self {
         match value {
-            serde_json::Value::Array(items) => Self::list(items.into_iter().map(Self::from).collect()),
+            serde_json::Value::Array(items) => {
+                Self::List(List::appended(ListKind::Any, items.into_iter().map(Self::from).collect()))
+            }
             serde_json::Value::Object(fields) => {
                 fields.into_iter().map(|(key, value)| (key, Self::from(value))).collect()
             }
