@@ -53,7 +53,7 @@ const SOAKS: [Soak; 3] = [
 ];
 
 /// The parsers that are fed.
-const FUZZED: [&str; 5] = ["yaml", "gotmpl", "archive", "strvals", "semver"];
+const FUZZED: [&str; 6] = ["yaml", "gotmpl", "archive", "strvals", "semver", "spdy"];
 
 /// Runs what the first argument names, and records how it went.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
@@ -98,8 +98,9 @@ fn generated(root: &Path, tool: &str, arguments: &[String]) -> Result<()> {
 
 fn fuzz(root: &Path, target: &str, seconds: u64) -> Result<()> {
     let seconds = seconds.to_string();
+    let package = if target == "spdy" { "spdy" } else { "helm" };
     let cargo =
-        ["run", "--quiet", "--release", "--package", "helm", "--example", "fuzz", "--", target, &seconds];
+        ["run", "--quiet", "--release", "--package", package, "--example", "fuzz", "--", target, &seconds];
     recorded(root, &format!("fuzz {target}"), &format!("{seconds} s"), || {
         process::run(Command::new("cargo").current_dir(root).args(cargo))
     })

@@ -3,6 +3,8 @@
 pub(crate) mod body;
 pub(crate) mod negotiate;
 pub(crate) mod request;
+pub(crate) mod spdy;
+mod upgrade;
 pub(crate) mod websocket;
 
 pub(crate) use body::ApiBody;

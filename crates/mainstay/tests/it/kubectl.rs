@@ -40,6 +40,8 @@ fn kubectl_works_as_on_any_cluster() {
     objects(&platform);
     a_secret_is_made_in_a_pipe(&platform);
     workloads(&platform);
+    ports_are_forwarded(&platform);
+    files_and_terminals(&platform);
     logs_are_followed(&platform);
     an_editor_changes_an_object(&platform);
     a_missing_secret_is_named(&platform);
@@ -121,6 +123,96 @@ fn workloads(platform: &Platform) {
     assert!(version.starts_with("mainstay "), "{version}");
     platform.kubectl(&["rollout", "restart", "deployment/web", "--namespace=tour"]);
     platform.kubectl(&rollout);
+}
+
+fn ports_are_forwarded(platform: &Platform) {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    let pods = platform.get(&["pods", "--namespace=tour", "--selector=app=web"]).expect("the Pods");
+    let mut lasting = pods["items"].as_array().into_iter().flatten();
+    let lasting = lasting.rfind(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+    let name = lasting.and_then(|pod| pod["metadata"]["name"].as_str()).expect("a Pod that stays");
+    let mut forward = Command::new(find_program("kubectl"))
+        .arg("--kubeconfig")
+        .arg(platform.kubeconfig())
+        .args(["port-forward", "--namespace=tour", name, ":8080"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("start kubectl");
+    let mut line = String::new();
+    // It ends when nobody reads what it says of each connection.
+    let mut said = BufReader::new(forward.stdout.take().expect("its output"));
+    said.read_line(&mut line).expect("its first line");
+    let port = line.strip_prefix("Forwarding from 127.0.0.1:").and_then(|rest| rest.split(' ').next());
+    let port: u16 = port.and_then(|port| port.parse().ok()).unwrap_or_else(|| panic!("{line}"));
+    for _ in 0..3 {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("connect with kubectl");
+        stream.set_read_timeout(Some(SOON)).expect("set a timeout");
+        stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").expect("ask");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    forward.kill().expect("end kubectl");
+    forward.wait().expect("wait for kubectl");
+}
+
+const TOOLS: &str = r"
+apiVersion: v1
+kind: Pod
+metadata: {name: tools, namespace: tour}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers: [{name: tools, image: localhost/tools:1}]
+";
+
+/// `kubectl cp`, the end of standard input, and the size of a terminal.
+fn files_and_terminals(platform: &Platform) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let image = directory.path().join("image");
+    for place in ["bin", "tmp"] {
+        std::fs::create_dir_all(image.join(place)).expect("make a directory");
+    }
+    std::fs::copy(find_program("busybox"), image.join("bin/busybox")).expect("copy busybox");
+    for applet in ["sh", "cat", "tar", "stty", "sleep", "wc", "sha256sum"] {
+        std::os::unix::fs::symlink("busybox", image.join("bin").join(applet)).expect("link");
+    }
+    let pack = Command::new(env!("CARGO_BIN_EXE_mainstay"))
+        .args(["image", "pack", "--tag", "localhost/tools:1"])
+        .args(["--entrypoint", "/bin/sleep", "--cmd", "1000", "--env", "PATH=/bin", "--data-dir"])
+        .arg(platform.data_dir())
+        .arg(&image)
+        .output()
+        .expect("start mainstay image pack");
+    assert!(pack.status.success(), "{}", String::from_utf8_lossy(&pack.stderr));
+    apply(platform, &[], TOOLS);
+    platform.kubectl(&["wait", "--for=condition=Ready", "pod/tools", "--namespace=tour", "--timeout=60s"]);
+
+    let exec = |program: &[&str], input: &str| {
+        let start = ["exec", "--stdin", "--namespace=tour", "tools", "--"];
+        platform.kubectl_with_input(&[&start, program].concat(), input)
+    };
+    let long = "0123456789abcdef".repeat(60_000);
+    assert_eq!(exec(&["wc", "-c"], &long).expect("count").trim(), "960000");
+    assert!(exec(&["cat"], &long).expect("copy") == long);
+
+    let (there, back) = (directory.path().join("there"), directory.path().join("back"));
+    std::fs::write(&there, &long).expect("write a file");
+    let path = |path: &std::path::Path| path.to_str().expect("a plain path").to_owned();
+    platform.kubectl(&["cp", "--namespace=tour", &path(&there), "tools:/tmp/copied"]);
+    platform.kubectl(&["cp", "--namespace=tour", "tools:/tmp/copied", &path(&back)]);
+    assert!(std::fs::read_to_string(&back).expect("read the copy") == long);
+
+    let line = format!(
+        "stty rows 33 cols 101; kubectl --kubeconfig {} exec -it -n tour tools -- stty size",
+        path(&platform.kubeconfig())
+    );
+    // It takes a moment until the size of a terminal has arrived, so the command may have been faster.
+    eventually("the terminal has the size of ours", SOON, || {
+        let said = Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output();
+        let said = String::from_utf8_lossy(&said.expect("start script").stdout).into_owned();
+        if said.trim_end().ends_with("33 101") { Ok(()) } else { Err(said) }
+    });
+    platform.kubectl(&["delete", "pod", "tools", "--namespace=tour", "--wait=false"]);
 }
 
 fn logs_are_followed(platform: &Platform) {

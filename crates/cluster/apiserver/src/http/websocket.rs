@@ -1,14 +1,13 @@
-//! WebSocket connections whose messages carry the number of a channel in their first byte.
+//! WebSocket connections, either with messages that carry the number of a channel in their first byte, or as a tunnel
+//! for another protocol's bytes.
 
 use std::future::Future;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
-use http::header::{
-    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
-};
-use http::{HeaderMap, Response, StatusCode};
+use http::Response;
+use http::header::{HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
@@ -18,7 +17,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{self, Message as Frame};
 
 use super::ApiBody;
-use super::body::full;
+use super::spdy::Wire;
+use super::upgrade::{self, mentions};
 use crate::core::{Call, Core};
 use crate::error::ApiError;
 
@@ -36,64 +36,68 @@ pub(crate) struct Upgrade {
 pub(crate) fn negotiate(call: &Call, known: &[&'static str]) -> Result<Upgrade, ApiError> {
     let headers = &call.headers;
     if !mentions(headers, UPGRADE, "websocket") {
-        let spdy = headers.get(UPGRADE).is_some_and(|value| value.as_bytes().starts_with(b"SPDY"));
-        return Err(ApiError::bad_request(if spdy {
-            "SPDY is not supported: use a client that speaks WebSocket, such as kubectl 1.31 or newer"
-        } else {
-            "Upgrade request required"
-        }));
+        return Err(ApiError::bad_request("Upgrade request required"));
     }
-    let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    let offered: Vec<&str> = offered.flat_map(|value| value.split(',')).map(str::trim).collect();
-    let protocol = offered.iter().find_map(|offered| known.iter().find(|known| *known == offered));
-    let Some(protocol) = protocol else {
-        return Err(ApiError::bad_request(format!(
-            "unable to negotiate protocol: client supports {offered:?}, server accepts {known:?}"
-        )));
-    };
+    let protocol = upgrade::choose(headers, SEC_WEBSOCKET_PROTOCOL, known)?;
     let key = headers.get(SEC_WEBSOCKET_KEY).ok_or_else(|| ApiError::bad_request("no Sec-WebSocket-Key"))?;
-    let on_upgrade = call.take_upgrade().ok_or_else(|| {
-        ApiError::bad_request("this connection cannot be upgraded: WebSockets need HTTP/1.1 over a socket")
-    })?;
+    let on_upgrade = upgrade::take(call)?;
     Ok(Upgrade { protocol, accept: derive_accept_key(key.as_bytes()), on_upgrade })
 }
 
-fn mentions(headers: &HeaderMap, name: http::HeaderName, word: &str) -> bool {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>();
-    values.iter().flat_map(|value| value.split(',')).any(|entry| entry.trim().eq_ignore_ascii_case(word))
-}
-
 impl Upgrade {
-    /// Answers that the protocol changes, and serves the connection with `work` until that returns or the server stops.
+    /// The subprotocol that was agreed on.
+    pub(crate) fn protocol(&self) -> &'static str {
+        self.protocol
+    }
+
+    /// Answers that the protocol changes, and serves the connection's channels with `work`.
     pub(crate) fn accept<W, F>(self, core: &Arc<Core>, work: W) -> Response<ApiBody>
     where
         W: FnOnce(Channels) -> F + Send + 'static,
         F: Future<Output = ()> + Send,
     {
+        self.hand_over(core, |socket| work(Channels { socket }))
+    }
+
+    /// Answers that the protocol changes, and serves the bytes of the connection's messages with `work`.
+    pub(crate) fn tunnel<W, F>(self, core: &Arc<Core>, work: W) -> Response<ApiBody>
+    where
+        W: FnOnce(Wire) -> F + Send + 'static,
+        F: Future<Output = ()> + Send,
+    {
+        self.hand_over(core, |socket| {
+            let (sink, messages) = socket.split();
+            let messages = messages.filter_map(async |message| match message {
+                Ok(Frame::Binary(bytes)) => Some(Ok(bytes)),
+                Ok(Frame::Close(_)) => Some(Err(std::io::ErrorKind::ConnectionAborted.into())),
+                // The library answers pings by itself.
+                Ok(_) => None,
+                Err(error) => Some(Err(std::io::Error::other(error))),
+            });
+            let sink = sink.with(async |bytes| Ok(Frame::Binary(bytes)));
+            let sink = sink.sink_map_err(|error: tungstenite::Error| std::io::Error::other(error));
+            work(Wire { read: messages.boxed(), write: Box::pin(sink) })
+        })
+    }
+
+    fn hand_over<W, F>(self, core: &Arc<Core>, work: W) -> Response<ApiBody>
+    where
+        W: FnOnce(WebSocketStream<TokioIo<Upgraded>>) -> F + Send + 'static,
+        F: Future<Output = ()> + Send,
+    {
         let Upgrade { protocol, accept, on_upgrade } = self;
-        let shutdown = core.shutdown.clone();
-        core.tasks.spawn(async move {
-            let serve = async {
-                match on_upgrade.await {
-                    Ok(upgraded) => work(Channels::new(upgraded).await).await,
-                    Err(error) => tracing::debug!(error = %error, "a connection was not upgraded"),
-                }
-            };
-            tokio::select! {
-                () = serve => {}
-                () = shutdown.cancelled() => {}
-            }
+        upgrade::serve(core, on_upgrade, async |upgraded| {
+            let config = WebSocketConfig::default()
+                .max_message_size(Some(MESSAGE_LIMIT))
+                .max_frame_size(Some(MESSAGE_LIMIT));
+            let io = TokioIo::new(upgraded);
+            work(WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await).await;
         });
-        let mut response = Response::new(full(Bytes::new()));
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        let headers = response.headers_mut();
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
-        if let Ok(accept) = HeaderValue::try_from(accept) {
-            headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-        }
-        response
+        let accept = HeaderValue::try_from(accept).ok().map(|accept| (SEC_WEBSOCKET_ACCEPT, accept));
+        upgrade::switching(
+            "websocket",
+            [(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol))].into_iter().chain(accept),
+        )
     }
 }
 
@@ -110,15 +114,6 @@ pub(crate) struct Channels {
 }
 
 impl Channels {
-    async fn new(upgraded: Upgraded) -> Channels {
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(MESSAGE_LIMIT))
-            .max_frame_size(Some(MESSAGE_LIMIT));
-        let socket =
-            WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
-        Channels { socket }
-    }
-
     /// Sends a message; waits while the client does not read.
     pub(crate) async fn send(&mut self, channel: u8, bytes: &[u8]) -> Result<(), tungstenite::Error> {
         let mut message = BytesMut::with_capacity(bytes.len() + 1);

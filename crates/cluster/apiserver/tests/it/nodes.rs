@@ -154,8 +154,18 @@ async fn kubectl_runs_commands_and_attaches() {
         assert!(String::from_utf8_lossy(&failed.stderr).contains("command terminated with exit code 7"));
         let missing = listening.fail_with(&["exec", "p", "-c", "nobody", "--", "0"], "");
         assert!(missing.contains("container nobody is not valid for pod p"), "{missing}");
-        let attached = listening.kubectl(&["attach", "p", "-c", "main"], "");
-        assert_eq!(attached.stdout, b"line\n", "{}", String::from_utf8_lossy(&attached.stderr));
+        for arguments in [&["attach", "p", "-c", "main"][..], &["attach", "-i", "p", "-c", "main"]] {
+            let attached = listening.kubectl(arguments, "typed\n");
+            let said = String::from_utf8_lossy(&attached.stderr);
+            assert!(attached.stdout.starts_with(b"line\n"), "{said}");
+        }
+        // Older clients speak SPDY, and kubectl still does if it is told to.
+        let older = ("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false");
+        let typed = listening.kubectl_in(&[older], &["exec", "-i", "p", "-c", "side", "--", "0"], "typed\n");
+        assert!(typed.status.success(), "{}", String::from_utf8_lossy(&typed.stderr));
+        assert_eq!((&*typed.stdout, &*typed.stderr), (&b"typed\n"[..], &b"side tty=false\n"[..]));
+        let failed = listening.kubectl_in(&[older], &["exec", "p", "-c", "main", "--", "7"], "");
+        assert_eq!(failed.status.code(), Some(7), "{}", String::from_utf8_lossy(&failed.stderr));
     })
     .await
     .unwrap();
@@ -179,6 +189,54 @@ async fn ports_are_forwarded() {
     assert!(refused.contains("connect with port 1"), "{refused}");
 }
 
+/// What a server behind a forwarded port answers to all that it is sent.
+fn echoed(port: u16, sent: &[u8]) -> Vec<u8> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    let mut writer = stream.try_clone().unwrap();
+    let bytes = sent.to_vec();
+    let writing = std::thread::spawn(move || {
+        writer.write_all(&bytes).unwrap();
+        writer.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    writing.join().unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kubectl_forwards_ports() {
+    let server = Server::start().await;
+    let pods = bound_pod(&server).await;
+    let running = json!({"status": {"phase": "Running"}});
+    pods.patch_status("p", &PatchParams::default(), &Patch::Merge(running)).await.unwrap();
+    server.api.set_node(Arc::new(Echo));
+    let listening = server.listen().await;
+    tokio::task::spawn_blocking(move || {
+        let long: Vec<u8> = (0..3_000_000_u32).map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1]).collect();
+        // Inside a WebSocket, as kubectl does it by itself, and straight, as older ones did.
+        for environment in [&[][..], &[("KUBECTL_PORT_FORWARD_WEBSOCKETS", "false")]] {
+            let forwarding = listening.forward(environment, &["port-forward", "pod/p", ":8080"]);
+            assert_eq!(echoed(forwarding.port, b"ping"), b"ping");
+            assert!(echoed(forwarding.port, &long) == long, "{environment:?}");
+            let port = forwarding.port;
+            let many: Vec<_> = (0..20_u8)
+                .map(|at| std::thread::spawn(move || assert_eq!(echoed(port, &[at; 70_000]), [at; 70_000])))
+                .collect();
+            many.into_iter().for_each(|thread| thread.join().unwrap());
+            drop(forwarding);
+            let refused = listening.forward(environment, &["port-forward", "pod/p", ":1"]);
+            assert_eq!(echoed(refused.port, b""), b"");
+            let said = refused.said();
+            assert!(said.contains("error forwarding port 1 to pod p: connect with port 1"), "{said}");
+        }
+    })
+    .await
+    .unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_upgraded_says_so() {
     let server = Server::start().await;
@@ -193,8 +251,11 @@ async fn what_cannot_be_upgraded_says_so() {
         said(server.admin().request_text(request.body(Vec::new()).unwrap()).await)
     };
     assert_eq!(ask(&[]).await, (400, "Upgrade request required".to_owned()));
-    let (code, message) = ask(&[("upgrade", "SPDY/3.1"), ("connection", "Upgrade")]).await;
-    assert!(code == 400 && message.starts_with("SPDY is not supported"), "{message}");
+    let spdy = [("upgrade", "SPDY/3.1"), ("connection", "Upgrade")];
+    let (code, message) = ask(&spdy).await;
+    assert!(code == 400 && message.starts_with("unable to negotiate protocol"), "{message}");
+    let (code, message) = ask(&[spdy[0], spdy[1], ("x-stream-protocol-version", "v4.channel.k8s.io")]).await;
+    assert!(code == 400 && message.contains("needs HTTP/1.1 over a socket"), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

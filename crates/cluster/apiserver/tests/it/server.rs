@@ -7,6 +7,7 @@ use apiserver::pki::{Pki, cluster_names};
 use apiserver::{ApiServer, Config, User};
 use store::Store;
 use tempfile::TempDir;
+use test_kit::eventually;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -61,6 +62,37 @@ impl Drop for Listening {
     }
 }
 
+/// A `kubectl port-forward` that runs.
+pub(crate) struct Forwarding {
+    pub(crate) port: u16,
+    child: std::process::Child,
+    _out: std::io::BufReader<std::process::ChildStdout>,
+}
+
+impl Forwarding {
+    /// What it complained of before it ended.
+    pub(crate) fn said(mut self) -> String {
+        use std::io::Read;
+        let mut text = String::new();
+        let mut errors = self.child.stderr.take().unwrap();
+        let reading = std::thread::spawn(move || {
+            errors.read_to_string(&mut text).unwrap();
+            text
+        });
+        let ended = || if reading.is_finished() { Ok(()) } else { Err("it still says something") };
+        eventually("kubectl port-forward ends", std::time::Duration::from_secs(10), ended);
+        reading.join().unwrap()
+    }
+}
+
+impl Drop for Forwarding {
+    fn drop(&mut self) {
+        // Both fail only if it has ended by itself.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
 fn kubectl_path() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -104,18 +136,39 @@ impl Listening {
 
     /// Runs the real kubectl. It must end within 30 seconds, as every request of it does.
     pub(crate) fn kubectl(&self, arguments: &[&str], input: &str) -> Output {
+        self.kubectl_in(&[], arguments, input)
+    }
+
+    fn command(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Command {
+        let mut command = Command::new(kubectl_path());
+        command.arg("--kubeconfig").arg(&self.kubeconfig).args(arguments).env("HOME", &self.home);
+        command.envs(environment.iter().copied());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts `kubectl port-forward` and waits until it says on which port it listens.
+    pub(crate) fn forward(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Forwarding {
+        use std::io::{BufRead, BufReader};
+        let mut child = self.command(environment, arguments).spawn().unwrap();
+        let mut line = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        let port = line.strip_prefix("Forwarding from 127.0.0.1:").and_then(|rest| rest.split(' ').next());
+        let port = port.and_then(|port| port.parse().ok());
+        let Some(port) = port else {
+            child.kill().unwrap();
+            let said = child.wait_with_output().unwrap().stderr;
+            panic!("kubectl did not forward: {line:?} {}", String::from_utf8_lossy(&said));
+        };
+        Forwarding { port, child, _out: out }
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn kubectl_in(&self, environment: &[(&str, &str)], arguments: &[&str], input: &str) -> Output {
         use std::io::Write;
-        let mut child = Command::new(kubectl_path())
-            .arg("--kubeconfig")
-            .arg(&self.kubeconfig)
-            .arg("--request-timeout=30s")
-            .args(arguments)
-            .env("HOME", &self.home)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = self.command(environment, &["--request-timeout=30s"]);
+        let mut child = command.args(arguments).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         child.wait_with_output().unwrap()
     }

@@ -1,7 +1,10 @@
-//! Commands in containers and what they write, over a WebSocket: `exec` and `attach`.
+//! Commands in containers and what they write: `exec` and `attach`.
 //!
-//! The subprotocols are upstream's `v5.channel.k8s.io` and `v4.channel.k8s.io`: the first byte of a message names a
-//! channel, the rest is its bytes. The older SPDY upgrade is refused with a sentence that says so.
+//! Over a WebSocket the subprotocols are upstream's `v5.channel.k8s.io` and `v4.channel.k8s.io`: the first byte of a
+//! message names a channel, the rest is its bytes. Over SPDY, which older clients ask for, each channel is a
+//! [stream](peer) of its own.
+
+mod peer;
 
 use futures::{SinkExt, StreamExt};
 use http::Response;
@@ -12,7 +15,9 @@ use super::log;
 use crate::core::Call;
 use crate::error::ApiError;
 use crate::http::ApiBody;
-use crate::http::websocket::{self, Channels, Message};
+use crate::http::spdy;
+use crate::http::websocket::{self, Message};
+use peer::{Peer, Streams};
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -23,6 +28,8 @@ const RESIZE: u8 = 4;
 const CLOSE: u8 = 255;
 
 const PROTOCOLS: &[&str] = &["v5.channel.k8s.io", "v4.channel.k8s.io"];
+/// The end of a stream is a part of SPDY, so it needs no fifth protocol.
+const STREAM_PROTOCOLS: &[&str] = &["v4.channel.k8s.io"];
 
 /// Runs a command.
 pub(super) async fn exec(call: &Call) -> Result<Response<ApiBody>, ApiError> {
@@ -31,7 +38,7 @@ pub(super) async fn exec(call: &Call) -> Result<Response<ApiBody>, ApiError> {
     if command.is_empty() {
         return Err(ApiError::bad_request("you must specify at least one command for the container"));
     }
-    let upgrade = websocket::negotiate(call, PROTOCOLS)?;
+    let upgrade = Upgrade::negotiate(call)?;
     let request = ExecRequest {
         namespace: call.info.namespace.clone(),
         pod: call.info.name.clone(),
@@ -43,17 +50,14 @@ pub(super) async fn exec(call: &Call) -> Result<Response<ApiBody>, ApiError> {
     let node = call.core.node().ok_or_else(|| ApiError::unavailable("the node is not running"))?;
     // Whether the command can run at all is known before the answer, so it is an answer and not a message.
     let session = node.exec(request).await.map_err(|error| log::refused(&error))?;
-    let core = call.core.clone();
-    Ok(upgrade.accept(&core.clone(), move |channels| async move { talk(channels, session).await }))
+    Ok(upgrade.accept(call, session))
 }
 
-/// Follows what a container writes. Its standard input is nobody's: containers are started without one.
+/// Follows what a container writes. Containers are started without a standard input, so what a client has for it goes
+/// where upstream puts it in that case: nowhere.
 pub(super) async fn attach(call: &Call) -> Result<Response<ApiBody>, ApiError> {
     let (_, container) = log::target(call)?;
-    if call.query.flag("stdin") {
-        return Err(ApiError::not_supported("attaching to the standard input of a container"));
-    }
-    let upgrade = websocket::negotiate(call, PROTOCOLS)?;
+    let upgrade = Upgrade::negotiate(call)?;
     let request = LogRequest {
         follow: true,
         tail_lines: Some(0),
@@ -66,12 +70,45 @@ pub(super) async fn attach(call: &Call) -> Result<Response<ApiBody>, ApiError> {
     let input =
         Box::pin(futures::sink::drain().sink_map_err(|never: std::convert::Infallible| match never {}));
     let session = Session { input, output: output.boxed() };
-    let core = call.core.clone();
-    Ok(upgrade.accept(&core.clone(), move |channels| async move { talk(channels, session).await }))
+    Ok(upgrade.accept(call, session))
+}
+
+/// The protocol that the connection changes to.
+enum Upgrade {
+    Socket(websocket::Upgrade),
+    Streams(spdy::Upgrade, u8),
+}
+
+impl Upgrade {
+    fn negotiate(call: &Call) -> Result<Upgrade, ApiError> {
+        if spdy::asked(call) {
+            return Ok(Upgrade::Streams(
+                spdy::negotiate(call, STREAM_PROTOCOLS)?,
+                peer::expected(&call.query),
+            ));
+        }
+        Ok(Upgrade::Socket(websocket::negotiate(call, PROTOCOLS)?))
+    }
+
+    /// Answers that the protocol changes, and carries the session over the connection.
+    fn accept(self, call: &Call, session: Session) -> Response<ApiBody> {
+        match self {
+            Upgrade::Socket(upgrade) => {
+                upgrade.accept(&call.core, move |channels| talk(Peer::Socket(Box::new(channels)), session))
+            }
+            Upgrade::Streams(upgrade, expected) => upgrade.accept(&call.core, move |wire| {
+                spdy::serve(wire, async move |mut opened| {
+                    if let Some(streams) = Streams::gather(&mut opened, expected).await {
+                        talk(Peer::Streams(streams), session).await;
+                    }
+                })
+            }),
+        }
+    }
 }
 
 /// Carries bytes both ways until the command ends or the client goes away.
-async fn talk(mut channels: Channels, session: Session) {
+async fn talk(mut channels: Peer, session: Session) {
     let Session { mut input, mut output } = session;
     // An empty message tells clients that the connection stands.
     if channels.send(STDOUT, &[]).await.is_err() {
@@ -120,7 +157,7 @@ async fn talk(mut channels: Channels, session: Session) {
     }
 }
 
-async fn finish(channels: &mut Channels, status: &Value) {
+async fn finish(channels: &mut Peer, status: &Value) {
     // If the client has gone, there is nobody to tell.
     drop(channels.send(ERROR, status.to_string().as_bytes()).await);
     channels.close().await;

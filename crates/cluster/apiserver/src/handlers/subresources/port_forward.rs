@@ -1,5 +1,10 @@
-//! Connections with ports of Pods over a WebSocket, in upstream's subprotocol `v4.channel.k8s.io`: two channels for
-//! each port, one for its bytes and one for its error, each begun with a message that names the port.
+//! Connections with ports of Pods.
+//!
+//! Either over a WebSocket in upstream's subprotocol `v4.channel.k8s.io`: two channels for each port, one for its bytes
+//! and one for its error, each begun with a message that names the port. Or over SPDY, as kubectl does it, which opens
+//! [streams](tunnel) as it needs them.
+
+mod tunnel;
 
 use bytes::Bytes;
 use futures::stream::{SelectAll, StreamExt};
@@ -11,9 +16,14 @@ use super::log;
 use crate::core::Call;
 use crate::error::ApiError;
 use crate::http::ApiBody;
+use crate::http::spdy;
 use crate::http::websocket::{self, Channels};
 
-const PROTOCOLS: &[&str] = &["v4.channel.k8s.io"];
+const CHANNELS: &str = "v4.channel.k8s.io";
+/// SPDY inside the messages of a WebSocket.
+const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
+/// What SPDY's streams mean.
+const STREAMS: &str = "portforward.k8s.io";
 /// Ports of one connection.
 const MOST: usize = 64;
 
@@ -22,23 +32,39 @@ type Arrivals = SelectAll<stream::BoxStream<'static, (u8, Result<Option<Bytes>, 
 
 pub(super) async fn forward(call: &Call) -> Result<Response<ApiBody>, ApiError> {
     log::scheduled(call)?;
-    let ports = call
-        .query
+    let node = || call.core.node().ok_or_else(|| ApiError::unavailable("the node is not running"));
+    let forwarder = |node| tunnel::Forwarder::new(node, &call.info.namespace, &call.info.name);
+    if spdy::asked(call) {
+        let upgrade = spdy::negotiate(call, &[STREAMS])?;
+        let forwarder = forwarder(node()?);
+        return Ok(
+            upgrade.accept(&call.core, move |wire| spdy::serve(wire, |streams| forwarder.run(streams)))
+        );
+    }
+    let upgrade = websocket::negotiate(call, &[TUNNEL, CHANNELS])?;
+    if upgrade.protocol() == TUNNEL {
+        let forwarder = forwarder(node()?);
+        return Ok(
+            upgrade.tunnel(&call.core, move |wire| spdy::serve(wire, |streams| forwarder.run(streams)))
+        );
+    }
+    let ports = ports(call)?;
+    let node = node()?;
+    let mut connections = Vec::with_capacity(ports.len());
+    for port in &ports {
+        connections.push(node.connect(call.info.namespace.clone(), call.info.name.clone(), *port).await);
+    }
+    Ok(upgrade.accept(&call.core, move |channels| carry(channels, ports, connections)))
+}
+
+fn ports(call: &Call) -> Result<Vec<u16>, ApiError> {
+    call.query
         .all("ports")
         .flat_map(|list| list.split(','))
         .map(|port| port.parse::<u16>().ok().filter(|port| *port > 0))
         .collect::<Option<Vec<u16>>>()
         .filter(|ports| !ports.is_empty() && ports.len() <= MOST)
-        .ok_or_else(|| ApiError::bad_request("query parameter \"ports\" must name 1 to 64 ports"))?;
-    let upgrade = websocket::negotiate(call, PROTOCOLS)?;
-    let node = call.core.node().ok_or_else(|| ApiError::unavailable("the node is not running"))?;
-    let mut connections = Vec::with_capacity(ports.len());
-    for port in &ports {
-        connections.push(node.connect(call.info.namespace.clone(), call.info.name.clone(), *port).await);
-    }
-    let core = call.core.clone();
-    Ok(upgrade
-        .accept(&core.clone(), move |channels| async move { carry(channels, ports, connections).await }))
+        .ok_or_else(|| ApiError::bad_request("query parameter \"ports\" must name 1 to 64 ports"))
 }
 
 async fn carry(mut channels: Channels, ports: Vec<u16>, connections: Vec<Result<Connection, LinkError>>) {
