@@ -1,5 +1,7 @@
 //! One manifest written to the cluster, as `kubectl apply` would.
 
+use std::time::Duration;
+
 use client::dynamic::{DeleteOptions, Patch, PatchOptions, Propagation, WriteOptions};
 use client::{Api, Client, Key, ResourceType};
 use objects::{GroupVersionKind, Value, kinds, meta, patch};
@@ -99,6 +101,9 @@ fn unknown_kind(gvk: &GroupVersionKind, key: &ResourceKey) -> Missing {
     );
     Missing { message, what: Absent::Kind(gvk.clone()) }
 }
+
+/// How long an object that is replaced by force may take to go: its finalizers may need some time.
+const RECREATE_WAIT: Duration = Duration::from_secs(30);
 
 struct One<'a> {
     applying: Applying<'a>,
@@ -228,10 +233,16 @@ impl One<'_> {
         Ok(self.done_if_moved(replaced, live, "replaced"))
     }
 
+    /// Deletes the object as `kubectl replace --force` does, waits until it is gone, and creates it anew.
     async fn recreate(&self, target: &Value, live: &Value) -> Result<Applied, client::Error> {
         let options =
-            DeleteOptions { propagation: Some(Propagation::Foreground), ..DeleteOptions::default() };
+            DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() };
         self.api.delete_if_exists(&self.name(), &options.only(meta::uid(live))).await?;
+        let (client, name) = (self.applying.client, self.name());
+        if let Err(still) = client::wait::gone(client, self.resource, &name, RECREATE_WAIT).await {
+            let action = format!("replace {name}");
+            return Err(client::Error::Request { action, problem: still.to_string() });
+        }
         let created = self.api.create_with(&recorded(target), &WriteOptions::manager(FIELD_MANAGER)).await?;
         Ok(self.done(created, "replaced"))
     }

@@ -248,12 +248,13 @@ impl Operation {
         for (key, message) in self.plan.kept.clone() {
             self.results.set(&key, Phase::Sync, None, "PruneSkipped", message);
         }
-        self.validate(context);
+        self.validate(context, resources);
         Ok(())
     }
 
-    /// Nothing is done of a plan with an object that the project does not permit.
-    fn validate(&mut self, context: &Syncing<'_>) {
+    /// Nothing is done of a plan with an object that the project does not permit, or that is another's where that
+    /// was asked for.
+    fn validate(&mut self, context: &Syncing<'_>, resources: &[Arc<Resource>]) {
         let mut reasons = BTreeSet::new();
         for task in self.plan.steps.iter().flat_map(|step| step.groups.iter().flatten().chain(&step.prunes)) {
             let namespaced = match self.subjects.get(task.item) {
@@ -277,6 +278,12 @@ impl Operation {
             }
         }
         self.invalid = (!reasons.is_empty()).then(|| not_valid(&reasons.into_iter().collect::<Vec<_>>()));
+        if self.invalid.is_none() && self.options.has("FailOnSharedResource=true") {
+            self.invalid = resources.iter().find_map(|resource| {
+                let (ResourceKey { kind, name, .. }, other) = (&resource.key, resource.shared_with.as_ref()?);
+                Some(format!("Shared resource found: {kind}/{name} is part of the application {other} too"))
+            });
+        }
     }
 
     fn selects(&self, key: &ResourceKey) -> bool {

@@ -84,7 +84,8 @@ impl Operation {
                     if awaited && let Some(wait) = self.settle(context, &step).await? {
                         return Ok(Some(wait));
                     }
-                    if !awaited {
+                    // As upstream, what the last step applied keeps saying `Running`: nobody waited for it.
+                    if !awaited && !last {
                         self.settle_unawaited(&step);
                     }
                     self.go(if last { Stage::Clear } else { Stage::Pause });
@@ -175,7 +176,7 @@ impl Operation {
     async fn clear(&mut self, context: &Syncing<'_>, step: &Step) -> Result<(), String> {
         let propagation = self.options.propagation();
         let prunes = step.prunes.iter().map(|task| {
-            let prune = async move { (task, remove(context, &task.key, propagation, false).await) };
+            let prune = async move { (task, prune(context, &task.key, propagation).await) };
             prune.boxed()
         });
         let prunes: Vec<_> = prunes.collect();
@@ -440,6 +441,20 @@ async fn find(context: &Syncing<'_>, key: &ResourceKey) -> Result<Option<Value>,
         Err(error) if error.is_unknown_kind() => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Deletes an object if it is there, and notes that it is gone: the watch that tells it may lag behind the comparison
+/// that follows, which would then heal what has been done.
+async fn prune(
+    context: &Syncing<'_>,
+    key: &ResourceKey,
+    propagation: sync::options::Propagation,
+) -> Result<(), client::Error> {
+    remove(context, key, propagation, false).await?;
+    if find(context, key).await?.is_none() {
+        context.live.observed(key, None);
+    }
+    Ok(())
 }
 
 /// Deletes an object if it is there; a hook's finalizer is ours to take off.
