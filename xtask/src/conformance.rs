@@ -1,4 +1,4 @@
-//! The API suite against the real server and ours.
+//! Suites that run against the real server and ours: what the API answers, and what the GitOps controllers do on it.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,16 +8,18 @@ use anyhow::{Context, Result, bail};
 use crate::kube::Reference;
 use crate::{process, tools};
 
-/// `cargo xtask conformance api [--record] [FILE]`
+/// `cargo xtask conformance api [--record] [FILE]` and `cargo xtask conformance gitops [NAME]`
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
     let (mut record, mut only) = (false, None);
     let mut arguments = arguments.iter();
-    if arguments.next().map(String::as_str) != Some("api") {
-        bail!("name a suite: api");
-    }
+    let (package, suite) = match arguments.next().map(String::as_str) {
+        Some("api") => ("apiserver", "conformance::"),
+        Some("gitops") => ("gitops", "behaviour::"),
+        _ => bail!("name a suite: api or gitops"),
+    };
     for argument in arguments {
         match argument.as_str() {
-            "--record" => record = true,
+            "--record" if package == "apiserver" => record = true,
             flag if flag.starts_with('-') => bail!("`cargo xtask conformance api` has no flag {flag:?}"),
             file => only = Some(file.to_owned()),
         }
@@ -31,10 +33,10 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
     command.current_dir(root).env("PATH", path).envs(reference.environment()).args([
         "test",
         "--package",
-        "apiserver",
+        package,
         "--test",
         "it",
-        "conformance::",
+        suite,
         "--",
         "--nocapture",
     ]);

@@ -28,6 +28,7 @@ mod bootstrap;
 mod clusters;
 mod comparison;
 mod credentials;
+mod definitions;
 mod deletion;
 mod error;
 mod generate;
@@ -53,6 +54,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub use bootstrap::{Bootstrap, BootstrapError, BootstrapRequest, bootstrap};
+pub use definitions::definitions;
 pub use error::Error;
 pub use metrics::{Counts, Exposition, Metrics};
 pub use preview::{Preview, PreviewError, PreviewRequest, Previewed, Refresh, preview};
