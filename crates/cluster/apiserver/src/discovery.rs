@@ -132,7 +132,7 @@ fn aggregated_resource(resource: &Resource) -> Value {
 /// `/version`: the Kubernetes whose API this is.
 pub(crate) fn version() -> Value {
     json!({"major": "1", "minor": "34", "gitVersion": crate::KUBERNETES_VERSION, "gitCommit": "", "gitTreeState": "clean",
-        "buildDate": "1970-01-01T00:00:00Z", "goVersion": "", "compiler": "", "platform": platform(),
+        "buildDate": "1970-01-01T00:00:00Z", "goVersion": "none", "compiler": "rustc", "platform": platform(),
         "emulationMajor": "1", "emulationMinor": "34", "minCompatibilityMajor": "1", "minCompatibilityMinor": "33"})
 }
 

@@ -1,7 +1,9 @@
 //! What is particular to some kinds when they are written: upstream calls it their strategy.
 
+mod certificate;
 mod definition;
 mod namespace;
+mod service;
 
 use objects::meta;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -31,6 +33,12 @@ const GENERATIONS: &[(&str, &str)] = &[
     ("networking.k8s.io", "ingressclasses"),
     ("networking.k8s.io", "networkpolicies"),
     ("policy", "poddisruptionbudgets"),
+    ("scheduling.k8s.io", "priorityclasses"),
+    ("storage.k8s.io", "csidrivers"),
+    ("", "podtemplates"),
+    ("discovery.k8s.io", "endpointslices"),
+    ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
+    ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"),
 ];
 
 /// Kinds whose status is part of what a client creates.
@@ -50,11 +58,14 @@ pub(crate) fn has_generation(resource: &Resource) -> bool {
 /// Whether an update changes what a controller acts on.
 pub(crate) fn spec_changed(resource: &Resource, old: &Value, new: &Value) -> bool {
     match resource.origin {
-        Origin::Builtin(_) if resource.group == "admissionregistration.k8s.io" => {
-            old["webhooks"] != new["webhooks"]
+        // Its controller copies annotations to its ReplicaSets.
+        Origin::Builtin(_) if resource.is("apps", "deployments") => {
+            old["spec"] != new["spec"] || old["metadata"]["annotations"] != new["metadata"]["annotations"]
         }
-        Origin::Builtin(_) => old.get("spec") != new.get("spec"),
-        Origin::Custom(_) => {
+        Origin::Builtin(_) if old.get("spec").is_some() || new.get("spec").is_some() => {
+            old.get("spec") != new.get("spec")
+        }
+        Origin::Builtin(_) | Origin::Custom(_) => {
             let with_status = resource.has_subresource("status");
             let relevant = |object: &Value| -> Vec<(String, Value)> {
                 let fields = object.as_object().into_iter().flatten();
@@ -91,6 +102,18 @@ pub(crate) fn random_suffix() -> String {
 pub(crate) fn complete(resource: &Resource, object: &mut Value) {
     match (resource.group.as_str(), resource.plural.as_str()) {
         ("", "secrets") => merge_string_data(object),
+        ("batch", "cronjobs") if object["spec"]["jobTemplate"].is_object() => {
+            // Upstream's types write them even when they are empty.
+            let job = &mut object["spec"]["jobTemplate"];
+            for template in [&["metadata"][..], &["spec", "template", "metadata"]] {
+                let place = template
+                    .iter()
+                    .try_fold(&mut *job, |place, name| place.is_object().then(|| &mut place[*name]));
+                if let Some(place) = place.filter(|place| place.is_null()) {
+                    *place = json!({});
+                }
+            }
+        }
         ("apps", "daemonsets") => {
             meta::set_annotation(object, "deprecated.daemonset.template.generation", Some("1"));
         }
@@ -118,6 +141,7 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) {
         }
         ("", "namespaces") => namespace::prepare(object),
         ("batch", "jobs") => select_own_pods(object),
+        ("certificates.k8s.io", "certificatesigningrequests") => certificate::prepare(call, object),
         ("", "services") | ("networking.k8s.io", "ingresses") => {
             object["status"] = json!({"loadBalancer": {}})
         }
@@ -143,6 +167,7 @@ pub(crate) fn prepare_update(call: &Call, old: &Value, new: &mut Value) {
     match call.info.subresource.as_str() {
         "status" => keep_all_but_status(resource, old, new),
         "finalize" => namespace::keep_all_but_finalizers(old, new),
+        "approval" => certificate::keep_all_but_decisions(call, old, new),
         // Binding sets the node and says so in a condition.
         "binding" => {}
         _ => {
@@ -158,6 +183,7 @@ pub(crate) fn prepare_update(call: &Call, old: &Value, new: &mut Value) {
             }
         }
         ("", "secrets") => merge_string_data(new),
+        ("", "services") if call.info.subresource.is_empty() => service::adapt(old, new),
         ("apiextensions.k8s.io", "customresourcedefinitions") => definition::prepare(call, Some(old), new),
         _ => {}
     }

@@ -48,4 +48,4 @@ pub use service::LocalService;
 pub use user::User;
 
 /// The Kubernetes whose API this is.
-pub const KUBERNETES_VERSION: &str = "v1.34.1";
+pub const KUBERNETES_VERSION: &str = "v1.34.4";

@@ -38,6 +38,9 @@ type Schemas = BTreeMap<String, Value>;
 pub(crate) fn answer(core: &Core, rest: &[&str], headers: &HeaderMap) -> Result<Response<ApiBody>, ApiError> {
     let snapshot = core.catalog.snapshot();
     let value = match rest {
+        ["v2"] if negotiate::mentions(headers, PROTOBUF) => {
+            return Ok(body::respond(StatusCode::OK, PROTOBUF, body::full(bare().into())));
+        }
         ["v2"] => whole(&snapshot),
         ["v3"] => index(&snapshot),
         ["v3", "api", version] => document(&snapshot, "", version)?,
@@ -46,6 +49,20 @@ pub(crate) fn answer(core: &Core, rest: &[&str], headers: &HeaderMap) -> Result<
     };
     negotiate::accept(headers, &[])?;
     Ok(body::json(StatusCode::OK, &value))
+}
+
+const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// The document of the older form as protobuf, with its title and no types. kubectl asks for it about a kind that the
+/// newer documents do not have, to be told that this one does not have it either.
+fn bare() -> Vec<u8> {
+    let text = |field: u8, bytes: &[u8]| {
+        let mut out = vec![field << 3 | 2, u8::try_from(bytes.len()).unwrap_or_default()];
+        out.extend_from_slice(bytes);
+        out
+    };
+    let title = [text(1, b"Kubernetes"), text(2, crate::KUBERNETES_VERSION.as_bytes())].concat();
+    [text(1, b"2.0"), text(2, &title)].concat()
 }
 
 fn index(snapshot: &Snapshot) -> Value {

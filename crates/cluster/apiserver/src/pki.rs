@@ -20,8 +20,10 @@ use rcgen::{
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
+use sha2::{Digest, Sha256};
 
 use crate::tokens;
+use crate::user::User;
 
 const AUTHORITY_YEARS: i32 = 10;
 const LEAF_YEARS: i32 = 1;
@@ -272,13 +274,16 @@ fn load_or_create(path: &Path, make: impl FnOnce() -> Result<String, Error>) -> 
 }
 
 /// User and groups of a verified client certificate: common name and organizations.
-pub(crate) fn identity(certificate: &CertificateDer<'_>) -> Option<(String, Vec<String>)> {
+pub(crate) fn identity(certificate: &CertificateDer<'_>) -> Option<User> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     let subject = parsed.subject();
     let name = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
-    let groups =
-        subject.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned).collect();
-    Some((name, groups))
+    let groups = subject.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned);
+    let mut user = User::new(name, groups);
+    let sum: String = Sha256::digest(certificate).iter().map(|byte| format!("{byte:02x}")).collect();
+    user.extra
+        .insert("authentication.kubernetes.io/credential-id".to_owned(), vec![format!("X509SHA256={sum}")]);
+    Some(user)
 }
 
 /// The names the server's certificate needs besides those of its listeners: how Pods address it.
@@ -323,7 +328,7 @@ mod tests {
         let (pem, _) = pki.client_certificate("jane", "devs").unwrap();
         let (_, block) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap();
         let identity = identity(&CertificateDer::from(block.contents)).unwrap();
-        assert_eq!(identity, ("jane".to_owned(), vec!["devs".to_owned()]));
+        assert_eq!((&*identity.name, &*identity.groups[0]), ("jane", "devs"));
     }
 
     #[test]

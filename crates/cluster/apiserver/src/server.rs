@@ -221,7 +221,7 @@ async fn connection(core: Arc<Core>, acceptor: TlsAcceptor, stream: TcpStream, s
     let peer = match certificates.and_then(|chain| chain.first()) {
         None => Peer::Unknown,
         Some(certificate) => match pki::identity(certificate) {
-            Some((name, groups)) => Peer::Certificate(name, groups),
+            Some(user) => Peer::Certificate(user),
             None => Peer::Unknown,
         },
     };

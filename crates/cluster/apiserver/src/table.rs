@@ -72,13 +72,15 @@ fn columns(call: &Call) -> Vec<Value> {
 }
 
 fn cells(call: &Call, object: &Value) -> Vec<Value> {
+    // Not the time of the call: a watch lasts, and what it shows may be younger than it.
+    let now = jiff::Timestamp::now();
     match &call.resource.origin {
         Origin::Custom(custom) => {
             let mut cells = vec![Value::from(meta::name(object))];
-            cells.extend(custom.columns.iter().map(|column| custom_cell(column, object, call.now)));
+            cells.extend(custom.columns.iter().map(|column| custom_cell(column, object, now)));
             cells
         }
-        Origin::Builtin(kind) => (builtin::printer(kind.group, kind.plural).cells)(object, call.now),
+        Origin::Builtin(kind) => (builtin::printer(kind.group, kind.plural).cells)(object, now),
     }
 }
 

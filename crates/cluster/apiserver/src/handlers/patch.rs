@@ -60,7 +60,10 @@ pub(super) async fn patched(call: &Call, body: &[u8]) -> Result<Written, ApiErro
         let mut new = live.clone();
         apply_patch(call, format, &mut new, &patch)?;
         input::typed(&mut new, &call.resource.kind, &call.resource.api_version)?;
-        input::normalize(call, &mut new, duplicates.clone()).map_err(|error| unfit(&new, error))?;
+        input::normalize(call, &mut new, duplicates.clone()).map_err(|error| match format {
+            Format::Strategic => unfit(&go_value(&patch).into(), error),
+            _ => unfit(&new.to_string().into(), error),
+        })?;
         Ok(new)
     };
     write::update(call, &call.info.name, &change, &ownership, Race::Retry).await
@@ -131,7 +134,8 @@ async fn apply(call: &Call, body: &[u8]) -> Result<Written, ApiError> {
         let problem = format!(".{unknown}: field not declared in schema");
         return Err(fields::untyped(call, &applied, &problem));
     }
-    input::normalize(call, &mut applied, duplicates)?;
+    let sent = applied.clone();
+    input::normalize(call, &mut applied, duplicates).map_err(|error| untyped_number(call, &sent, error))?;
     complete(call, &mut applied)?;
     loop {
         let key = resource.key(&call.info.namespace, &call.info.name);
@@ -151,6 +155,23 @@ async fn apply(call: &Call, body: &[u8]) -> Result<Written, ApiError> {
     }
 }
 
+/// What upstream's typed parser says where a number is missing; its other sentences show the value as Go prints it.
+fn untyped_number(call: &Call, applied: &Value, error: ApiError) -> ApiError {
+    let found = || {
+        let (_, rest) = error.message.split_once("cannot unmarshal ")?;
+        let (found, rest) = rest.split_once(" into Go struct field ")?;
+        let (field, kind) = rest.split_once(" of type ")?;
+        let (_, path) = field.split_once('.').filter(|_| matches!(kind, "int32" | "int64"))?;
+        let value = path.split('.').try_fold(applied, |value, name| value.get(name))?;
+        let found = if found == "bool" { "boolean" } else { found };
+        (!value.is_number()).then(|| format!(".{path}: expected numeric (int or float), got {found}"))
+    };
+    match found() {
+        Some(problem) if call.resource.custom().is_none() => fields::untyped(call, applied, &problem),
+        _ => error,
+    }
+}
+
 fn text<'a>(object: &'a Value, field: &str) -> &'a str {
     object[field].as_str().unwrap_or_default()
 }
@@ -167,8 +188,24 @@ fn go_type(value: &Value) -> &'static str {
     }
 }
 
-/// A patched object that does not decode: upstream shows the whole of it as the patch's fault.
-fn unfit(patched: &Value, error: ApiError) -> ApiError {
+/// A value as Go prints its maps and slices.
+fn go_value(value: &Value) -> String {
+    let joined = |parts: Vec<String>| parts.join(" ");
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", joined(items.iter().map(go_value).collect())),
+        Value::Object(fields) => {
+            let field = |(name, value): (&String, &Value)| format!("{name}:{}", go_value(value));
+            format!("map[{}]", joined(fields.iter().map(field).collect()))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// A patched object that does not decode: upstream shows all of it as the patch's fault, or of a strategic patch only
+/// the patch, whose converter also words it differently.
+fn unfit(shown: &Value, error: ApiError) -> ApiError {
     if error.code() != http::StatusCode::BAD_REQUEST {
         return error;
     }
@@ -176,7 +213,14 @@ fn unfit(patched: &Value, error: ApiError) -> ApiError {
         Some((_, strict)) => format!("strict decoding error: {strict}"),
         None => error.message.split_once(": ").map_or(error.message.clone(), |(_, cause)| cause.to_owned()),
     };
-    let problem = objects::schema::FieldError::invalid("patch", patched.to_string().into(), message);
+    let converted = shown.as_str().is_some_and(|shown| shown.starts_with("map["));
+    let message = match message.rsplit_once(" of type ").filter(|_| converted) {
+        Some((before, kind)) if before.contains("cannot unmarshal string") => {
+            format!("unrecognized type: {kind}")
+        }
+        _ => message,
+    };
+    let problem = objects::schema::FieldError::invalid("patch", shown.clone(), message);
     ApiError::invalid("", "", "", &[problem])
 }
 

@@ -41,6 +41,13 @@ pub(crate) fn accept(headers: &HeaderMap, shapes: &[Shape]) -> Result<(Encoding,
     if any { Err(unacceptable(headers)) } else { Ok((Encoding::Json, Shape::Whole)) }
 }
 
+/// Whether a client would take this media type, or the spelling that older ones have for it.
+pub(crate) fn mentions(headers: &HeaderMap, media: &str) -> bool {
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut entries = values.flat_map(|value| value.split(','));
+    entries.any(|entry| entry.split(';').next().unwrap_or_default().trim().replace('@', ".") == media)
+}
+
 /// Upstream's two layers word it differently: one for media types, one for what they are to show.
 fn unacceptable(headers: &HeaderMap) -> ApiError {
     let known = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| {

@@ -62,7 +62,16 @@ fn add_type(kind: &'static Type, place: Place, schemas: &mut Schemas) {
     let mut properties = Map::new();
     let mut required = Vec::new();
     for (field, declared) in kind.fields() {
-        properties.insert(field.to_owned(), property(declared, place, schemas));
+        let schema = match (field, &declared.shape) {
+            ("fieldsV1", Shape::Any) => named(
+                "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1",
+                json!({"type": "object"}),
+                place,
+                schemas,
+            ),
+            _ => property(declared, place, schemas),
+        };
+        properties.insert(field.to_owned(), schema);
         if declared.required {
             required.push(field);
         }
@@ -104,14 +113,33 @@ fn property(field: &'static Field, place: Place, schemas: &mut Schemas) -> Value
 
 fn shape(shape: &'static Shape, place: Place, schemas: &mut Schemas) -> Value {
     match shape {
-        Shape::String | Shape::Quantity => json!({"type": "string"}),
+        Shape::String => json!({"type": "string"}),
+        Shape::Quantity => named(
+            "io.k8s.apimachinery.pkg.api.resource.Quantity",
+            match place {
+                Place::Definitions => json!({"type": "string"}),
+                Place::Components => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
+            },
+            place,
+            schemas,
+        ),
         Shape::Bytes => json!({"type": "string", "format": "byte"}),
         Shape::Bool => json!({"type": "boolean"}),
         Shape::Int32 => json!({"type": "integer", "format": "int32"}),
         Shape::Int64 => json!({"type": "integer", "format": "int64"}),
         Shape::Number => json!({"type": "number", "format": "double"}),
         Shape::Time | Shape::MicroTime => json!({"type": "string", "format": "date-time"}),
-        Shape::IntOrString => json!({"type": "string", "format": "int-or-string"}),
+        Shape::IntOrString => named(
+            "io.k8s.apimachinery.pkg.util.intstr.IntOrString",
+            match place {
+                Place::Definitions => json!({"type": "string", "format": "int-or-string"}),
+                Place::Components => {
+                    json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]})
+                }
+            },
+            place,
+            schemas,
+        ),
         Shape::Any => json!({"x-kubernetes-preserve-unknown-fields": true}),
         Shape::List(item) => json!({"type": "array", "items": self::shape(item, place, schemas)}),
         Shape::Map(value) => {
@@ -119,12 +147,22 @@ fn shape(shape: &'static Shape, place: Place, schemas: &mut Schemas) -> Value {
         }
         Shape::Struct(id) => {
             add_type(id.get(), place, schemas);
-            let reference = json!({"$ref": place.reference(&full_name(id.get().name))});
-            match place {
-                // Beside a reference nothing else is read, so it stands in a list of its own.
-                Place::Components => json!({"allOf": [reference]}),
-                Place::Definitions => reference,
-            }
+            reference(&full_name(id.get().name), place)
         }
+    }
+}
+
+/// A type that upstream's documents name although it is no struct.
+fn named(name: &str, schema: Value, place: Place, schemas: &mut Schemas) -> Value {
+    schemas.entry(name.to_owned()).or_insert(schema);
+    reference(name, place)
+}
+
+fn reference(name: &str, place: Place) -> Value {
+    let reference = json!({"$ref": place.reference(name)});
+    match place {
+        // Beside a reference nothing else is read, so it stands in a list of its own.
+        Place::Components => json!({"allOf": [reference]}),
+        Place::Definitions => reference,
     }
 }

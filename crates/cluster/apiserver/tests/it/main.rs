@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod clients;
 mod conformance;
 mod custom;
 mod in_process;
@@ -10,4 +11,5 @@ mod lifecycle;
 mod nodes;
 mod server;
 mod sockets;
+mod tours;
 mod watching;

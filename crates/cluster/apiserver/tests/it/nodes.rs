@@ -101,7 +101,7 @@ async fn an_eviction_respects_the_budget() {
 
 /// A node whose every command repeats its input, says who it is on standard error, and ends with the code that its
 /// first argument names; and whose every port answers with what it is sent.
-struct Echo;
+pub(crate) struct Echo;
 
 impl Node for Echo {
     fn logs(&self, _: LogRequest) -> BoxFuture<'_, Result<ByteStream, LinkError>> {

@@ -102,6 +102,10 @@ fn kubectl_path() -> PathBuf {
 }
 
 impl Listening {
+    pub(crate) fn kubeconfig(&self) -> &std::path::Path {
+        &self.kubeconfig
+    }
+
     /// Runs kubectl with a token instead of the certificate; whether it succeeded, and what it said.
     pub(crate) fn kubectl_as(&self, token: &str, arguments: &[&str]) -> (bool, String) {
         let given = std::fs::read_to_string(&self.kubeconfig).unwrap();

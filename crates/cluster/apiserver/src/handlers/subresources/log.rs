@@ -1,21 +1,28 @@
 //! The log of a container, from the node that runs it.
 
+use bytes::Bytes;
 use futures::StreamExt;
 use http::{Response, StatusCode};
 use jiff::{Timestamp, ToSpan};
 use link::{LinkError, LogRequest};
 use objects::meta;
+use objects::schema::FieldError;
 use serde_json::Value;
 
 use crate::core::Call;
 use crate::error::ApiError;
 use crate::http::ApiBody;
-use crate::http::body::{respond, stream};
+use crate::http::body::{full, respond, stream};
 use crate::object;
 
 pub(super) async fn read(call: &Call) -> Result<Response<ApiBody>, ApiError> {
     let name = &call.info.name;
-    let (_, container) = target(call)?;
+    options(call)?;
+    let (pod, container) = known(call)?;
+    if node_of(&pod).is_none() {
+        // Upstream has no address to read from then, and answers with nothing.
+        return Ok(empty());
+    }
     let request = LogRequest {
         follow: call.query.flag("follow"),
         previous: call.query.flag("previous"),
@@ -55,18 +62,54 @@ pub(super) fn scheduled(call: &Call) -> Result<Value, ApiError> {
     let key = call.resource.key(&call.info.namespace, name);
     let stored = call.core.store.get(&key).ok_or_else(|| call.not_found(name))?;
     let pod = object::decode(&stored.bytes)?;
-    if pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() {
+    if node_of(&pod).is_none() {
         return Err(ApiError::bad_request(format!("pod {name} does not have a host assigned")));
     }
     Ok(pod)
 }
 
-/// The Pod, which must have a node, and the container that is meant.
-pub(super) fn target(call: &Call) -> Result<(Value, String), ApiError> {
+fn node_of(pod: &Value) -> Option<&str> {
+    pod["spec"]["nodeName"].as_str().filter(|node| !node.is_empty())
+}
+
+fn empty() -> Response<ApiBody> {
+    let mut response = Response::new(full(Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// Refuses numbers that mean nothing.
+fn options(call: &Call) -> Result<(), ApiError> {
+    let at_least = |name: &str, least: i64| {
+        let value = call
+            .query
+            .get(name)
+            .and_then(|value| value.parse::<i64>().ok())
+            .filter(|value| *value < least)?;
+        let detail = format!("must be greater than or equal to {least}");
+        Some(FieldError::invalid(name, value.into(), detail))
+    };
+    let wrong = [("tailLines", 0), ("limitBytes", 1), ("sinceSeconds", 1)];
+    let problems: Vec<FieldError> = wrong.iter().filter_map(|(name, least)| at_least(name, *least)).collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::invalid("", "PodLogOptions", &call.info.name, &problems))
+}
+
+/// The Pod and the container that is meant.
+fn known(call: &Call) -> Result<(Value, String), ApiError> {
     let name = &call.info.name;
     let key = call.resource.key(&call.info.namespace, name);
     let stored = call.core.store.get(&key).ok_or_else(|| call.not_found(name))?;
-    let container = container(call, &object::decode(&stored.bytes)?)?;
+    let pod = object::decode(&stored.bytes)?;
+    let container = container(call, &pod)?;
+    Ok((pod, container))
+}
+
+/// The Pod, which must have a node, and the container that is meant.
+pub(super) fn target(call: &Call) -> Result<(Value, String), ApiError> {
+    let (_, container) = known(call)?;
     Ok((scheduled(call)?, container))
 }
 

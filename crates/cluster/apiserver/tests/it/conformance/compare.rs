@@ -6,11 +6,11 @@ use serde_json::Value;
 
 /// One place at which answers differ.
 #[derive(Debug)]
-pub(super) struct Difference {
+pub(crate) struct Difference {
     /// `/STEP/body/metadata/labels`
-    pub(super) place: String,
-    pub(super) wanted: String,
-    pub(super) found: String,
+    pub(crate) place: String,
+    pub(crate) wanted: String,
+    pub(crate) found: String,
 }
 
 fn shown(value: Option<&Value>) -> String {
@@ -20,7 +20,7 @@ fn shown(value: Option<&Value>) -> String {
 }
 
 /// Adds the places below `place` at which `found` is not what was `wanted`.
-pub(super) fn differences(wanted: &Value, found: &Value, place: &str, out: &mut Vec<Difference>) {
+pub(crate) fn differences(wanted: &Value, found: &Value, place: &str, out: &mut Vec<Difference>) {
     match (wanted, found) {
         (Value::Object(a), Value::Object(b)) => {
             for (name, value) in a {
@@ -40,6 +40,14 @@ pub(super) fn differences(wanted: &Value, found: &Value, place: &str, out: &mut 
                 differences(a, b, &format!("{place}/{at}"), out);
             }
         }
+        // Lines of text: what comes first between the beginnings and the ends that they have in common.
+        (Value::Array(a), Value::Array(b)) if a.iter().chain(b).all(Value::is_string) => {
+            let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+            let (a, b) = (&a[same..], &b[same..]);
+            let tail = a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count();
+            let text = |lines: &[Value]| shown(Some(&Value::from(lines[..lines.len() - tail].to_vec())));
+            out.push(Difference { place: place.to_owned(), wanted: text(a), found: text(b) });
+        }
         (a, b) if a == b => {}
         (a, b) => {
             let place = place.to_owned();
@@ -49,22 +57,25 @@ pub(super) fn differences(wanted: &Value, found: &Value, place: &str, out: &mut 
 }
 
 /// The tables of `docs/api-differences.md`: rows of a case, a place and the reason; `*` stands for any text.
-pub(super) struct Allowed {
+pub(crate) struct Allowed {
     rows: Vec<(String, String, bool)>,
 }
 
 impl Allowed {
-    pub(super) fn read(path: &Path) -> Allowed {
+    /// The rows of the cases that are `wanted`.
+    pub(crate) fn read(path: &Path, wanted: impl Fn(&str) -> bool) -> Allowed {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         let quoted = |cell: &str| cell.trim().strip_prefix('`')?.strip_suffix('`').map(str::to_owned);
         let row = |line: &str| {
             let mut cells = line.strip_prefix("| ")?.split(" | ");
             Some((quoted(cells.next()?)?, quoted(cells.next()?)?, false))
         };
-        Allowed { rows: text.lines().filter_map(row).collect() }
+        let mut rows: Vec<_> = text.lines().filter_map(row).collect();
+        rows.retain(|(case, _, _)| wanted(case));
+        Allowed { rows }
     }
 
-    pub(super) fn covers(&mut self, case: &str, difference: &Difference) -> bool {
+    pub(crate) fn covers(&mut self, case: &str, difference: &Difference) -> bool {
         let mut covered = false;
         for (cases, places, used) in &mut self.rows {
             if matches(cases, case) && matches(places, &difference.place) {
@@ -75,7 +86,7 @@ impl Allowed {
         covered
     }
 
-    pub(super) fn unused(&self) -> Vec<String> {
+    pub(crate) fn unused(&self) -> Vec<String> {
         let unused = self.rows.iter().filter(|(_, _, used)| !used);
         unused.map(|(case, place, _)| format!("{case} {place}")).collect()
     }
