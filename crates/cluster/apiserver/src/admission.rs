@@ -2,6 +2,7 @@
 
 mod absent;
 mod classes;
+mod limits;
 mod pods;
 mod service_account;
 
@@ -66,9 +67,13 @@ pub(crate) fn mutate(call: &Call, old: Option<&Value>, object: &mut Value) -> Re
             service_account::admit(call, object)?;
             pods::priority(call, object)?;
             pods::tolerations(object);
+            limits::pod(call, object)?;
             object["status"]["qosClass"] = pods::quality(object).into();
         }
-        ("", "persistentvolumeclaims") => classes::storage(call, object),
+        ("", "persistentvolumeclaims") => {
+            classes::storage(call, object);
+            limits::claim(call, object)?;
+        }
         ("networking.k8s.io", "ingresses") => classes::ingress(call, object),
         _ => {}
     }
