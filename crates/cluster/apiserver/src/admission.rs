@@ -14,6 +14,9 @@ use crate::core::Call;
 use crate::error::ApiError;
 use crate::object;
 
+pub(crate) use limits::{amounts, whole};
+pub(crate) use pods::quality;
+
 /// Refuses new objects in a namespace that does not exist or is being deleted.
 pub(crate) fn namespace_exists(call: &Call) -> Result<(), ApiError> {
     if !call.resource.namespaced {

@@ -31,6 +31,8 @@ pub(crate) struct Core {
     pub(crate) metrics: RwLock<Option<MetricsSource>>,
     pub(crate) requests: Semaphore,
     pub(crate) watches: Arc<Semaphore>,
+    /// Lets writes of namespaces with quotas through one by one.
+    pub(crate) quotas: Semaphore,
     pub(crate) shutdown: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) issuer: String,

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::catalog::{Origin, Resource};
 use crate::cleanup;
 use crate::core::Call;
+use crate::quota;
 use crate::write::Outcome;
 
 /// Built-in kinds whose specification has a generation.
@@ -262,6 +263,7 @@ fn merge_string_data(object: &mut Value) {
 
 /// What else has to be there once the object is. Failures are logged: the write itself is done.
 pub(crate) async fn after_write(call: &Call, object: &Value, outcome: Outcome) {
+    quota::settle(call, object, outcome).await;
     if outcome == Outcome::Created && call.resource.is("", "namespaces") {
         namespace::furnish(&call.core, meta::name(object)).await;
     }

@@ -32,6 +32,7 @@ mod kinds;
 mod object;
 mod openapi;
 pub mod pki;
+mod quota;
 mod serve;
 mod server;
 mod service;

@@ -127,6 +127,7 @@ impl ApiServer {
             metrics: RwLock::default(),
             requests: Semaphore::new(config.requests),
             watches: Arc::new(Semaphore::new(config.watches)),
+            quotas: Semaphore::new(1),
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
             issuer: format!("https://kubernetes.default.svc.{}", config.cluster_domain),

@@ -11,7 +11,7 @@ use store::{Expected, Object};
 use crate::core::Call;
 use crate::error::ApiError;
 use crate::http::Verb;
-use crate::{admission, authz, convert, fields, kinds, object, validation};
+use crate::{admission, authz, convert, fields, kinds, object, quota, validation};
 
 /// How the fields of a write are attributed.
 #[derive(Debug, Clone)]
@@ -62,6 +62,7 @@ pub(crate) async fn create(call: &Call, object: Value, ownership: Ownership) -> 
         let name = meta::name(&attempt).to_owned();
         let key = resource.key(meta::namespace(&attempt).unwrap_or_default(), &name);
         let exists = || ApiError::already_exists(&resource.group, &resource.plural, &name);
+        let charge = quota::charge(call, None, &attempt).await?;
         if call.dry_run() {
             if call.core.store.get(&key).is_some() {
                 return Err(exists());
@@ -70,8 +71,20 @@ pub(crate) async fn create(call: &Call, object: Value, ownership: Ownership) -> 
             let object = store::Draft::plain(attempt.to_string().into_bytes()).seal(0);
             return Ok(Written { object, outcome: Outcome::Created });
         }
-        let reserved = call.core.allocators.reserve(call, None, &mut attempt)?;
-        match call.core.store.create(key, object::draft(&attempt)).await {
+        let reserved = match call.core.allocators.reserve(call, None, &mut attempt) {
+            Ok(reserved) => reserved,
+            Err(error) => {
+                undo(charge).await;
+                return Err(error);
+            }
+        };
+        let created = call.core.store.create(key, object::draft(&attempt)).await;
+        if created.is_err() {
+            undo(charge).await;
+        } else {
+            drop(charge);
+        }
+        match created {
             Ok(object) => {
                 reserved.keep();
                 kinds::after_write(call, &attempt, Outcome::Created).await;
@@ -81,6 +94,13 @@ pub(crate) async fn create(call: &Call, object: Value, ownership: Ownership) -> 
             Err(store::Error::AlreadyExists { .. }) => return Err(exists()),
             Err(error) => return Err(stored(&error)),
         }
+    }
+}
+
+/// What was charged to quotas for a write that was not stored.
+async fn undo(charge: Option<quota::Charge<'_>>) {
+    if let Some(charge) = charge {
+        charge.undo().await;
     }
 }
 
@@ -162,11 +182,17 @@ pub(crate) async fn update(
         let reserved = call.core.allocators.reserve(call, Some(&old), &mut new)?;
         let expected = Expected::At(current.revision);
         let draft = object::draft(&new);
+        let charge = quota::charge(call, Some(&old), &new).await?;
         let (result, outcome) = if finished {
             (call.core.store.delete(key.clone(), expected, draft).await, Outcome::Removed)
         } else {
             (call.core.store.update(key.clone(), expected, draft).await, Outcome::Updated)
         };
+        if result.is_err() {
+            undo(charge).await;
+        } else {
+            drop(charge);
+        }
         match result {
             Ok(object) => {
                 reserved.keep();

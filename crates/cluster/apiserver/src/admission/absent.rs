@@ -17,7 +17,6 @@ pub(super) fn warn(call: &Call, object: &Value) {
         ("flowcontrol.apiserver.k8s.io", _) => {
             "priority and fairness settings are stored but have no effect yet"
         }
-        ("", "resourcequotas") => "quotas are stored but not enforced yet",
         ("apiextensions.k8s.io", "customresourcedefinitions") => return definition(call, object),
         _ => return,
     };

@@ -95,13 +95,13 @@ fn items(call: &Call) -> Result<Vec<Value>, ApiError> {
 }
 
 /// Amounts by resource.
-pub(super) fn amounts(list: &Value) -> BTreeMap<String, Quantity> {
+pub(crate) fn amounts(list: &Value) -> BTreeMap<String, Quantity> {
     let entries = list.as_object().into_iter().flatten();
     entries.filter_map(|(name, value)| Some((name.clone(), Quantity::from_value(value).ok()?))).collect()
 }
 
 /// What a Pod asks for as a whole: the sum of its containers, or the most that one of its init containers does.
-pub(super) fn whole(pod: &Value, side: &str) -> BTreeMap<String, Quantity> {
+pub(crate) fn whole(pod: &Value, side: &str) -> BTreeMap<String, Quantity> {
     let list = |name: &str| pod["spec"][name].as_array().cloned().unwrap_or_default();
     let mut total: BTreeMap<String, Quantity> = BTreeMap::new();
     let mut add = |amounts: BTreeMap<String, Quantity>| {

@@ -64,7 +64,7 @@ pub(super) fn tolerations(pod: &mut Value) {
 }
 
 /// `Guaranteed` where all limits are set and equal the requests, `BestEffort` where nothing is, else `Burstable`.
-pub(super) fn quality(pod: &Value) -> &'static str {
+pub(crate) fn quality(pod: &Value) -> &'static str {
     let (mut any, mut guaranteed) = (false, true);
     for list in ["containers", "initContainers"] {
         for container in pod["spec"][list].as_array().into_iter().flatten() {

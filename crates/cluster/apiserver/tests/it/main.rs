@@ -9,6 +9,7 @@ mod in_process;
 mod kubectl;
 mod lifecycle;
 mod nodes;
+mod quotas;
 mod server;
 mod sockets;
 mod tours;
