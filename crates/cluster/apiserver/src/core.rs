@@ -15,6 +15,7 @@ use crate::authz::Authorizer;
 use crate::catalog::{Catalog, Resource, Snapshot};
 use crate::error::ApiError;
 use crate::http::{Encoding, Query, RequestInfo, Shape};
+use crate::limits::{PerClient, Place};
 use crate::server::MetricsSource;
 use crate::tokens;
 use crate::user::User;
@@ -31,6 +32,9 @@ pub(crate) struct Core {
     pub(crate) metrics: RwLock<Option<MetricsSource>>,
     pub(crate) requests: Semaphore,
     pub(crate) watches: Arc<Semaphore>,
+    /// Of these, those of one user.
+    pub(crate) client_requests: Arc<PerClient>,
+    pub(crate) client_watches: Arc<PerClient>,
     /// Lets writes of namespaces with quotas through one by one.
     pub(crate) quotas: Semaphore,
     pub(crate) shutdown: CancellationToken,
@@ -66,6 +70,8 @@ pub(crate) struct Call {
     warnings: Mutex<Vec<String>>,
     /// The connection, for a request that asks for another protocol on it.
     upgrade: Mutex<Option<OnUpgrade>>,
+    /// The user's place for it.
+    place: Mutex<Option<Place>>,
 }
 
 /// The parts of a [`Call`] that come from its request.
@@ -90,7 +96,22 @@ impl Call {
         let upgrade = Mutex::new(upgrade);
         let now = Timestamp::now();
         let warnings = Mutex::new(resource.deprecation.clone().into_iter().collect());
-        Call { core, user, info, query, headers, snapshot, resource, encoding, shape, now, warnings, upgrade }
+        let place = Mutex::default();
+        Call {
+            core,
+            user,
+            info,
+            query,
+            headers,
+            snapshot,
+            resource,
+            encoding,
+            shape,
+            now,
+            warnings,
+            upgrade,
+            place,
+        }
     }
 
     /// Something the client should show the person, sent as a `Warning` header.
@@ -150,7 +171,18 @@ impl Call {
             now: self.now,
             warnings: Mutex::default(),
             upgrade: Mutex::default(),
+            place: Mutex::default(),
         }
+    }
+
+    /// Holds the user's place until the call is dropped.
+    pub(crate) fn keep(&self, place: Place) {
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
+    }
+
+    /// The user's place, for what goes on after the answer.
+    pub(crate) fn take_place(&self) -> Option<Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(crate) fn not_found(&self, name: &str) -> ApiError {

@@ -29,6 +29,7 @@ mod handlers;
 mod http;
 mod input;
 mod kinds;
+mod limits;
 mod object;
 mod openapi;
 pub mod pki;

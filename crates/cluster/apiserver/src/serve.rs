@@ -84,8 +84,16 @@ async fn answer(
         info.namespace.clear();
     }
     let long = info.verb == Verb::Watch || (info.subresource == "log" && query.flag("follow"));
+    let streams = matches!(info.subresource.as_str(), "exec" | "attach" | "portforward");
+    let place = if long || streams { &core.client_watches } else { &core.client_requests }
+        .take(&user.name)
+        .ok_or_else(|| {
+        ApiError::too_many_requests("too many requests of this user, please try again later", 1)
+    })?;
     let asked = Asked { user, info, query, headers: parts.headers, encoding, shape, upgrade };
     let call = Arc::new(Call::new(core.clone(), snapshot, resource, asked));
+    // What lasts longer than its answer takes the place along.
+    call.keep(place);
     let body = body::read(request_body);
     if long {
         let body = tokio::time::timeout(DEADLINE, body).await.map_err(|_| deadline())??;

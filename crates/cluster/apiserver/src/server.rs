@@ -22,6 +22,7 @@ use crate::catalog::Catalog;
 use crate::cleanup;
 use crate::core::Core;
 use crate::http::body::boxed;
+use crate::limits::PerClient;
 use crate::pki::{self, Pki};
 use crate::service::LocalService;
 use crate::user::User;
@@ -47,6 +48,10 @@ pub struct Config {
     pub requests: usize,
     /// Watches open at once.
     pub watches: usize,
+    /// Requests of one user handled at once.
+    pub client_requests: usize,
+    /// Watches, followed logs, commands and forwarded ports of one user open at once.
+    pub client_watches: usize,
 }
 
 impl std::fmt::Debug for Config {
@@ -57,6 +62,8 @@ impl std::fmt::Debug for Config {
 
 const REQUESTS: usize = 400;
 const WATCHES: usize = 10_000;
+const CLIENT_REQUESTS: usize = 200;
+const CLIENT_WATCHES: usize = 2_000;
 
 impl Config {
     /// The usual configuration: Services in 10.96.0.0/16, domain `cluster.local`.
@@ -72,6 +79,8 @@ impl Config {
             port: 443,
             requests: REQUESTS,
             watches: WATCHES,
+            client_requests: CLIENT_REQUESTS,
+            client_watches: CLIENT_WATCHES,
         }
     }
 }
@@ -127,6 +136,8 @@ impl ApiServer {
             metrics: RwLock::default(),
             requests: Semaphore::new(config.requests),
             watches: Arc::new(Semaphore::new(config.watches)),
+            client_requests: PerClient::new(config.client_requests),
+            client_watches: PerClient::new(config.client_watches),
             quotas: Semaphore::new(1),
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -15,7 +15,6 @@ use futures::stream::BoxStream;
 use futures::{Sink, SinkExt, StreamExt};
 use http::Response;
 use http::header::{HeaderName, HeaderValue, UPGRADE};
-use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use spdy::{Decoder, Encoder, Frame, Headers, status};
 use tokio::io::AsyncWriteExt;
@@ -48,7 +47,7 @@ pub(crate) struct Wire {
 /// A request that asks for SPDY in a protocol that was agreed on.
 pub(crate) struct Upgrade {
     protocol: &'static str,
-    on_upgrade: OnUpgrade,
+    on_upgrade: upgrade::Taken,
 }
 
 const PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");

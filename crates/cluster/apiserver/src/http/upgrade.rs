@@ -12,12 +12,20 @@ use super::ApiBody;
 use super::body::full;
 use crate::core::{Call, Core};
 use crate::error::ApiError;
+use crate::limits::Place;
+
+/// A connection that will leave HTTP behind, with its user's place.
+pub(super) struct Taken {
+    on_upgrade: OnUpgrade,
+    place: Option<Place>,
+}
 
 /// The connection of a request, which may be taken once.
-pub(super) fn take(call: &Call) -> Result<OnUpgrade, ApiError> {
-    call.take_upgrade().ok_or_else(|| {
+pub(super) fn take(call: &Call) -> Result<Taken, ApiError> {
+    let on_upgrade = call.take_upgrade().ok_or_else(|| {
         ApiError::bad_request("this connection cannot be upgraded: that needs HTTP/1.1 over a socket")
-    })
+    })?;
+    Ok(Taken { on_upgrade, place: call.take_place() })
 }
 
 /// The first of the protocols in a header that is among `known`.
@@ -43,13 +51,15 @@ pub(super) fn mentions(headers: &HeaderMap, name: HeaderName, word: &str) -> boo
 }
 
 /// Serves the connection with `work` until that returns or the server stops.
-pub(super) fn serve<W, F>(core: &Arc<Core>, on_upgrade: OnUpgrade, work: W)
+pub(super) fn serve<W, F>(core: &Arc<Core>, taken: Taken, work: W)
 where
     W: FnOnce(Upgraded) -> F + Send + 'static,
     F: Future<Output = ()> + Send,
 {
     let shutdown = core.shutdown.clone();
+    let Taken { on_upgrade, place } = taken;
     core.tasks.spawn(async move {
+        let _held = place;
         let serve = async {
             match on_upgrade.await {
                 Ok(upgraded) => work(upgraded).await,

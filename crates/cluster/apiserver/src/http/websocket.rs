@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use http::Response;
 use http::header::{HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -29,7 +29,7 @@ const MESSAGE_LIMIT: usize = 4 << 20;
 pub(crate) struct Upgrade {
     protocol: &'static str,
     accept: String,
-    on_upgrade: OnUpgrade,
+    on_upgrade: upgrade::Taken,
 }
 
 /// The first of the client's subprotocols that is among `known`.

@@ -5,6 +5,7 @@
 mod clients;
 mod conformance;
 mod custom;
+mod hostile;
 mod in_process;
 mod kubectl;
 mod lifecycle;

@@ -37,7 +37,12 @@ pub(super) async fn read(call: &Call) -> Result<Response<ApiBody>, ApiError> {
         Ok(lines) => {
             // The stream ends with the server, so that following clients do not hold it up.
             let shutdown = call.core.shutdown.clone().cancelled_owned();
-            Ok(respond(StatusCode::OK, "text/plain", stream(lines.take_until(shutdown))))
+            let place = call.take_place();
+            let lines = lines.take_until(shutdown).inspect(move |_| {
+                // It is given back when the stream is dropped.
+                let _held = &place;
+            });
+            Ok(respond(StatusCode::OK, "text/plain", stream(lines)))
         }
         Err(error) => Err(refused(&error)),
     }
