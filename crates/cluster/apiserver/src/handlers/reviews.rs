@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
 use objects::meta;
+use objects::schema::FieldError;
 use serde_json::{Map, Value, json};
 
 use super::{answer, subresources};
@@ -12,7 +13,7 @@ use crate::core::Call;
 use crate::error::ApiError;
 use crate::http::{ApiBody, Verb};
 use crate::user::User;
-use crate::{authn, input};
+use crate::{authn, fields, input};
 
 pub(super) async fn dispatch(call: &Call, body: &Bytes) -> Result<Response<ApiBody>, ApiError> {
     if call.info.verb != Verb::Create {
@@ -27,17 +28,21 @@ pub(super) async fn dispatch(call: &Call, body: &Bytes) -> Result<Response<ApiBo
     }
     let mut review = input::body(&call.headers, body, &call.resource.kind)?.value;
     input::typed(&mut review, &call.resource.kind, &call.resource.api_version)?;
+    let asks_access = call.resource.plural.ends_with("accessreviews");
+    if asks_access {
+        check(call, &review)?;
+        if let Some(fields) = review.as_object_mut() {
+            fields.remove("metadata");
+        }
+        if call.resource.namespaced {
+            meta::set(&mut review, "namespace", call.info.namespace.clone().into());
+        }
+        fields::attribute(call, None, &mut review, &call.field_manager())?;
+    }
     let status = match call.resource.plural.as_str() {
         "selfsubjectaccessreviews" => access(call, &review, &call.user),
         "subjectaccessreviews" | "localsubjectaccessreviews" => {
             let spec = &review["spec"];
-            if call.resource.namespaced
-                && spec["resourceAttributes"]["namespace"].as_str().unwrap_or_default() != call.info.namespace
-            {
-                return Err(ApiError::bad_request(
-                    "spec.resourceAttributes.namespace must match the namespace of the request",
-                ));
-            }
             let groups: Vec<String> = texts(&spec["groups"]);
             let mut user = User::new(spec["user"].as_str().unwrap_or_default(), Vec::<String>::new());
             user.groups = groups;
@@ -56,12 +61,52 @@ pub(super) async fn dispatch(call: &Call, body: &Bytes) -> Result<Response<ApiBo
         other => return Err(ApiError::not_supported(other)),
     };
     review["status"] = status;
+    if asks_access {
+        return Ok(answer::encoded(call.encoding, StatusCode::CREATED, &review));
+    }
     review["metadata"] = if call.resource.plural == "selfsubjectreviews" {
         json!({"creationTimestamp": meta::format_time(call.now)})
     } else {
         json!({})
     };
     Ok(answer::encoded(call.encoding, StatusCode::CREATED, &review))
+}
+
+/// Refuses questions about nothing, or about nobody.
+fn check(call: &Call, review: &Value) -> Result<(), ApiError> {
+    let spec = &review["spec"];
+    let (resource, other) = ("spec.resourceAttributes", "spec.nonResourceAttributes");
+    let mut problems = Vec::new();
+    match (spec["resourceAttributes"].is_object(), spec["nonResourceAttributes"].is_object()) {
+        (true, true) => problems.push(FieldError::invalid(
+            other,
+            spec["nonResourceAttributes"].clone(),
+            "cannot be specified in combination with resourceAttributes",
+        )),
+        (false, false) => problems.push(FieldError::invalid(
+            resource,
+            Value::Null,
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+        )),
+        _ => {}
+    }
+    let somebody = |field: &str| {
+        spec[field].as_str().is_some_and(|user| !user.is_empty())
+            || spec[field].as_array().is_some_and(|groups| !groups.is_empty())
+    };
+    if call.resource.plural != "selfsubjectaccessreviews" && !somebody("user") && !somebody("groups") {
+        let detail = "at least one of user or group must be specified";
+        problems.push(FieldError::invalid("spec.user", "".into(), detail));
+    }
+    let asked = &spec["resourceAttributes"]["namespace"];
+    if call.resource.namespaced && asked.as_str().unwrap_or_default() != call.info.namespace {
+        let field = "spec.resourceAttributes.namespace";
+        problems.push(FieldError::invalid(field, asked.clone(), "must match metadata.namespace"));
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::invalid(&call.resource.group, "", "", &problems))
 }
 
 fn texts(list: &Value) -> Vec<String> {
