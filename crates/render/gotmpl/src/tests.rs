@@ -307,6 +307,12 @@ fn less_usual_formats() {
             "{{ mustToDate \"2006-01-02\" \"2024-13-01\" }}",
             "template: t:1:3: executing \"t\" at <mustToDate \"2006-01-02\" \"2024-13-01\">: error calling mustToDate: parsing time \"2024-13-01\": month out of range",
         ),
+        ("{{ printf \"%.2v\" (toDate \"2006\" \"1999\") }}", "19"),
+        (
+            "{{ fromToml \"[[a 1]]\" }}",
+            "map[Error:toml: line 1: expected '.' or ']' to end table name, but got '1' instead]",
+        ),
+        ("{{ fromToml (b64dec \"6Q==\") }}", "map[Error:toml: line 1: invalid UTF-8 byte: 0xe9]"),
         ("{{ trimAll \"x\" (b64dec \"eP94\") | b64enc }} {{ trim (b64dec \"IP8g\") | b64enc }}", "/w== /w=="),
         ("{{ round 1e2 98 }} {{ round 1.255 2 }} {{ round 1234 -2 }}", "99.99999999999999 1.25 1200"),
         ("{{ eq (regexFindAll \"x\" \"a\" 1) nil }} {{ eq (fromJson \"null\") nil }}", "true true"),

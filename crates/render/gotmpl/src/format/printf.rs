@@ -237,8 +237,9 @@ impl Printer<'_> {
                 self.out.push(b']');
             }
             Value::Object(object) => match verb {
-                'v' | 's' | 'd' => self.pad_text(object.display().as_bytes(), flags),
-                'q' => self.pad_text(quote(object.display().as_bytes()).as_bytes(), flags),
+                'v' if flags.source => self.pad_text(object.display().as_bytes(), flags),
+                'v' | 's' | 'q' | 'x' | 'X' => self.string(verb, flags, object.display().as_bytes(), value),
+                'd' => self.pad_text(object.display().as_bytes(), flags),
                 _ => self.bad_verb(verb, flags, value),
             },
             Value::Nil => {}

@@ -10,7 +10,7 @@ use crate::value::{List, ListKind, Value};
 pub(super) const FUNCTIONS: &[Function] = &[
     fixed("toToml", &[Any], |_, args| Ok(encode(something(&args[0])?).unwrap_or_else(|error| error).into())),
     fixed("mustToToml", &[Any], |_, args| Ok(encode(something(&args[0])?).map_err(Error::new)?.into())),
-    fixed("fromToml", &[super::Type::Str], |_, args| Ok(decode(&super::text(args, 0).text()))),
+    fixed("fromToml", &[super::Type::Str], |_, args| Ok(decode(super::text(args, 0)))),
 ];
 
 /// The encoder asks for the type of what it is given, which nothing has none of.
@@ -19,17 +19,33 @@ fn something(value: &Value) -> Result<&Value, Error> {
 }
 
 /// A document as a map; what is wrong with it stands under `Error`.
-fn decode(text: &str) -> Value {
-    match text.parse::<toml::Table>() {
-        Ok(table) => from_table(table),
+fn decode(bytes: &[u8]) -> Value {
+    let told = match std::str::from_utf8(bytes) {
+        Ok(text) => match text.parse::<toml::Table>() {
+            Ok(table) => return from_table(table),
+            Err(error) => wrong::first_entry(text).map_or_else(
+                || {
+                    let at = error.span().map_or(0, |span| span.start.min(text.len()));
+                    format!("toml: line {}: {}", line(&bytes[..at]), error.message())
+                },
+                |(_, told)| told,
+            ),
+        },
         Err(error) => {
-            let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
-            let line = before.matches('\n').count() + 1;
-            let told = wrong::first_entry(text);
-            let told = told.unwrap_or_else(|| format!("toml: line {line}: {}", error.message()));
-            [("Error", Value::from(told))].into_iter().collect()
+            let at = error.valid_up_to();
+            let text = String::from_utf8_lossy(bytes);
+            wrong::first_entry(&text).filter(|(wrong, _)| *wrong < at).map_or_else(
+                || format!("toml: line {}: invalid UTF-8 byte: 0x{:02x}", line(&bytes[..at]), bytes[at]),
+                |(_, told)| told,
+            )
         }
-    }
+    };
+    [("Error", Value::from(told))].into_iter().collect()
+}
+
+/// The number of the line that begins or goes on after these bytes.
+fn line(before: &[u8]) -> usize {
+    before.iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
 fn from_table(table: toml::Table) -> Value {

@@ -1,7 +1,8 @@
 //! What BurntSushi/toml says of a text whose first key or value is wrong, as that of a text in another format is.
 
-/// The words for the first entry, with the line's number; `None` if it is right or wrong in another way.
-pub(super) fn first_entry(text: &str) -> Option<String> {
+/// Where the first entry is wrong, and the words for it with the line's number; `None` if it is right or wrong in another
+/// way.
+pub(super) fn first_entry(text: &str) -> Option<(usize, String)> {
     let mut rest = Rest { text, at: 0 };
     loop {
         rest.skip(|next| matches!(next, ' ' | '\t' | '\n' | '\r'));
@@ -67,10 +68,11 @@ pub(super) fn first_entry(text: &str) -> Option<String> {
 }
 
 /// What is wrong with the name in brackets.
-fn table_name(rest: &mut Rest<'_>) -> Option<String> {
+fn table_name(rest: &mut Rest<'_>) -> Option<(usize, String)> {
     rest.at += 1;
-    if rest.peek() == Some('[') {
-        return None;
+    let array = rest.peek() == Some('[');
+    if array {
+        rest.at += 1;
     }
     loop {
         rest.skip(|next| matches!(next, ' ' | '\t'));
@@ -87,6 +89,13 @@ fn table_name(rest: &mut Rest<'_>) -> Option<String> {
         rest.skip(|next| matches!(next, ' ' | '\t'));
         match rest.peek()? {
             '.' => rest.at += 1,
+            ']' if array => {
+                rest.at += 1;
+                let other = quote(&rest.peek().filter(|next| *next != ']')?.to_string());
+                let message =
+                    format!("expected end of table array name delimiter ']', but got {other} instead");
+                return Some(rest.told("", &message));
+            }
             ']' => return None,
             other => {
                 let other = quote(&other.to_string());
@@ -151,13 +160,13 @@ impl Rest<'_> {
         }
     }
 
-    fn told(&self, key: &str, message: &str) -> String {
+    fn told(&self, key: &str, message: &str) -> (usize, String) {
         let line = self.text[..self.at].matches('\n').count() + 1;
         let last = if key.is_empty() {
             String::new()
         } else {
             format!(" (last key {})", crate::quote::quote(key.as_bytes()))
         };
-        format!("toml: line {line}{last}: {message}")
+        (self.at, format!("toml: line {line}{last}: {message}"))
     }
 }
