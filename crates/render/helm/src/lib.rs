@@ -48,4 +48,4 @@ pub use load::{load, load_archive, read, read_values};
 pub use manifests::{HookInfo, Manifest};
 pub use metadata::{Dependency, Metadata};
 pub use options::{Options, Set, SetKind};
-pub use render::{Rendered, render};
+pub use render::{Rendered, name_from_template, render};

@@ -73,6 +73,25 @@ pub fn render(chart: &Chart, options: &Options) -> Result<Rendered, Error> {
     Ok(Rendered { manifests, hooks, crds, notes, nondeterministic })
 }
 
+/// The name of a release by a template, as `--name-template` makes it: with the functions of charts and no values.
+///
+/// # Errors
+/// Where the template is wrong or fails, and if there is no name in the end.
+pub fn name_from_template(template: &str, options: &Options) -> Result<String, Error> {
+    let mut templates = Templates::new(Functions::helm());
+    templates.parse("name-template", template).map_err(|error| Error::Render(error.to_string()))?;
+    let world = World { options, drawn: RefCell::default() };
+    let mut machine = Machine::new(&templates, &world, LIMITS);
+    let name = machine
+        .execute("name-template", &gotmpl::Value::Nil)
+        .map_err(|error| Error::Render(error.to_string()))?;
+    let name = name.text().into_owned();
+    if name.is_empty() {
+        return Err(Error::Render(format!("the template {template:?} makes no name for the release")));
+    }
+    Ok(name)
+}
+
 /// The values of the user: documents first, then parameters by kind.
 fn user_values(options: &Options) -> Result<Table, Error> {
     let mut values = Table::new();

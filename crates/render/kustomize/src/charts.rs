@@ -47,11 +47,8 @@ impl Chart {
                 return Err(Error::invalid(format!("{field} must not start with '-', got {text:?}")));
             }
         }
-        if !chart.name_template.is_empty() {
-            let name = &chart.name;
-            return Err(Error::Unsupported(format!(
-                "helmCharts: nameTemplate of {name} is not supported; set releaseName"
-            )));
+        if !chart.name_template.is_empty() && !chart.release_name.is_empty() {
+            return Err(Error::invalid("cannot set --name-template and also specify a name"));
         }
         if !["", "merge", "override", "replace"].contains(&chart.values_merge.as_str()) {
             return Err(Error::invalid("valuesMerge must be one of [merge override replace]"));
@@ -118,6 +115,10 @@ impl Chart {
         let chart = &self.chart;
         if !chart.release_name.is_empty() {
             options.release_name.clone_from(&chart.release_name);
+        }
+        if !chart.name_template.is_empty() {
+            options.release_name = helm::name_from_template(&chart.name_template, &options)
+                .map_err(|source| Error::Chart { name: chart.name.clone(), source })?;
         }
         if !chart.namespace.is_empty() {
             options.namespace.clone_from(&chart.namespace);

@@ -61,7 +61,7 @@ impl<'t> Loader<'t> {
             return here.fetch(repository);
         }
         let root = TreePath::parse(path).map_err(|source| Error::Path { path: path.to_owned(), source })?;
-        here.confirm(&root)?;
+        let root = here.confirm(&root)?;
         Ok(Self { root, ..here })
     }
 
@@ -103,12 +103,20 @@ impl<'t> Loader<'t> {
         self.resolve(path).is_ok_and(|path| matches!(self.tree().list(&path), Ok(Some(_))))
     }
 
-    fn confirm(&self, root: &TreePath) -> Result<(), Error> {
+    /// Where a file or directory lies once links were followed. Whoever asks has looked at the path itself before, so that
+    /// it is known what was read.
+    fn real(&self, path: &TreePath) -> Result<TreePath, Error> {
+        let failed = |source| Error::Tree { path: path.clone(), source };
+        Ok(self.tree().real_path(path).map_err(failed)?.unwrap_or_else(|| path.clone()))
+    }
+
+    /// Where a directory lies once links were followed: its kustomization names others from there.
+    fn confirm(&self, root: &TreePath) -> Result<TreePath, Error> {
         let problem = match self.look(root)? {
-            Lookup::Directory => return Ok(()),
+            Lookup::Directory => return self.real(root),
             Lookup::File(_) => format!("'{}': file is not directory", shown(root)),
             // An empty tree has a root all the same.
-            Lookup::Nothing if root.is_root() => return Ok(()),
+            Lookup::Nothing if root.is_root() => return Ok(root.clone()),
             Lookup::Nothing => format!("not a valid directory: '{}' doesn't exist", shown(root)),
         };
         Err(Error::invalid(format!("must build at directory: {problem}")))
@@ -142,7 +150,7 @@ impl<'t> Loader<'t> {
             }
             (Err(source), _) => return Err(Error::Path { path: path.to_owned(), source }),
         };
-        self.confirm(&root)?;
+        let root = self.confirm(&root)?;
         let written = self.written();
         let visited = self.with_self();
         let above = |visit: &&Visit| visit.repository == written && visit.root.strip_prefix(&root).is_some();
@@ -182,8 +190,8 @@ impl<'t> Loader<'t> {
                 root.file_name()
             )));
         }
-        fetched.confirm(&root)?;
-        fetched.within_depth()
+        let root = fetched.confirm(&root)?;
+        Self { root, ..fetched }.within_depth()
     }
 
     fn written(&self) -> String {
@@ -218,16 +226,25 @@ impl<'t> Loader<'t> {
                 Err(PathError::Outside(_)) => return Err(self.restricted(path)),
                 Err(source) => return Err(Error::Path { path: path.to_owned(), source }),
             };
-        let restricted = self.settings.load_restrictor == LoadRestrictor::RootOnly
-            || matches!(self.source, Source::Fetched { .. });
         match self.look(&full)? {
             Lookup::Nothing => Err(Error::invalid(format!("'{}' doesn't exist", shown(&full)))),
             Lookup::Directory => Err(Error::invalid(format!("'{}' must resolve to a file", shown(&full)))),
-            Lookup::File(_) if restricted && (absolute || full.strip_prefix(&self.root).is_none()) => {
+            Lookup::File(_) if self.is_restricted() && (absolute || !self.is_below(&full)?) => {
                 Err(self.restricted(&shown(&full)))
             }
             Lookup::File(content) => Ok(content),
         }
+    }
+
+    /// Whether only what lies in or below the directory may be read.
+    fn is_restricted(&self) -> bool {
+        self.settings.load_restrictor == LoadRestrictor::RootOnly
+            || matches!(self.source, Source::Fetched { .. })
+    }
+
+    /// Whether a file lies in or below the directory, wherever links lead.
+    fn is_below(&self, file: &TreePath) -> Result<bool, Error> {
+        Ok(self.real(file)?.strip_prefix(&self.root).is_some())
     }
 
     fn restricted(&self, path: &str) -> Error {
@@ -259,6 +276,9 @@ impl<'t> Loader<'t> {
         for name in FILE_NAMES {
             let path = self.resolve(name)?;
             let Lookup::File(content) = self.look(&path)? else { continue };
+            if self.is_restricted() && !self.is_below(&path)? {
+                continue;
+            }
             if found.is_some() {
                 return Err(Error::invalid(format!(
                     "Found multiple kustomization files under: {}",

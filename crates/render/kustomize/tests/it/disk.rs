@@ -9,6 +9,7 @@ pub(crate) struct Disk(pub(crate) PathBuf);
 
 impl Tree for Disk {
     fn read(&self, path: &TreePath) -> Result<Option<Bytes>, Error> {
+        self.real_path(path)?;
         let full = self.0.join(path.as_str());
         Ok(if full.is_file() { std::fs::read(full).ok().map(Bytes::from) } else { None })
     }
@@ -24,5 +25,12 @@ impl Tree for Disk {
             .collect();
         found.sort();
         Ok(Some(found))
+    }
+
+    fn real_path(&self, path: &TreePath) -> Result<Option<TreePath>, Error> {
+        let Ok(full) = self.0.join(path.as_str()).canonicalize() else { return Ok(None) };
+        let root = self.0.canonicalize().expect("the directory is there");
+        let inside = full.strip_prefix(root).map_err(|_| Error::Escapes { path: path.clone() })?;
+        Ok(Some(TreePath::parse(&inside.to_string_lossy()).expect("a path")))
     }
 }

@@ -2,6 +2,7 @@
 
 mod cases;
 mod disk;
+mod links;
 mod outside;
 mod repositories;
 mod safety;

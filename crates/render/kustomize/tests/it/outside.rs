@@ -181,6 +181,7 @@ fn a_local_chart_is_rendered_with_its_values() {
     };
     let values = |json: &str| format!("values: '{json}'");
     check("releaseName: x", "name: x\n  namespace: default");
+    check("nameTemplate: 'web-{{ upper \"a\" | lower }}'", "name: web-a\n  namespace: default");
     check("namespace: team", "name: release-name\n  namespace: team");
     check("releaseName: x, kubeVersion: v1.30.0", "kube: v1.30.0");
     check("valuesInline: {nested: {a: 5}}", &values(r#"{"nested":{"a":5,"b":2},"size":1}"#));
@@ -229,7 +230,12 @@ fn wrong_charts_are_refused() {
         ("{name: web, valuesFile: ../v.yaml}", "is not in or below '/app'"),
         ("{name: web, additionalValuesFiles: [x.yaml]}", "could not load additionalValuesFile"),
         ("{name: web, releaseName: '-x'}", "releaseName must not start with '-'"),
-        ("{name: web, nameTemplate: x}", "nameTemplate"),
+        (
+            "{name: web, releaseName: r, nameTemplate: x}",
+            "cannot set --name-template and also specify a name",
+        ),
+        ("{name: web, nameTemplate: '{{ nope }}'}", "function \"nope\" not defined"),
+        ("{name: web, nameTemplate: '{{ env \"HOME\" }}'}", "function \"env\" not defined"),
         ("{name: a, repo: 'https://charts.example.org'}", "no such chart"),
     ] {
         let text = with_chart(&format!("helmCharts: [{chart}]"), &[("v.yaml", "")]).unwrap_err();
