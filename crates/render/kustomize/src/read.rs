@@ -27,6 +27,7 @@ pub(crate) fn documents(origin: &str, text: &str) -> Result<Vec<Node>, Error> {
         let malformed = |message: String| Error::Malformed { path: origin.to_owned(), message };
         let nodes = yaml::nodes(chunk).map_err(|error| malformed(error.v3_message()))?;
         if let Some(first) = nodes.into_iter().next() {
+            keys_are_text(&first).map_err(malformed)?;
             let node = convert(first).map_err(malformed)?;
             size += count(&node);
             if size > limit {
@@ -56,6 +57,20 @@ fn split<'a>(origin: &str, text: &'a str) -> Result<Vec<&'a str>, Error> {
     }
     chunks.push(&text[start.min(text.len())..]);
     Ok(chunks)
+}
+
+/// Kustomize writes objects by way of JSON, which has no keys that are numbers or the like.
+fn keys_are_text(node: &yaml::Node<'_>) -> Result<(), String> {
+    match node {
+        yaml::Node::Scalar { .. } => Ok(()),
+        yaml::Node::Sequence(items) => items.iter().try_for_each(keys_are_text),
+        yaml::Node::Mapping(entries) => entries.iter().try_for_each(|(key, value)| match key {
+            yaml::Node::Scalar { text, tag: None, plain: true } if resolve::tag(text) != Tag::Str => Err(format!(
+                "json: unsupported type: map[interface {{}}]interface {{}}: the key {text} is no text; put it in quotes"
+            )),
+            _ => keys_are_text(value),
+        }),
+    }
 }
 
 fn count(node: &Node) -> usize {

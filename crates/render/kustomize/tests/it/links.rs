@@ -13,8 +13,8 @@ fn map(name: &str) -> String {
 
 fn write(root: &Path, path: &str, text: &str) {
     let path = root.join(path);
-    std::fs::create_dir_all(path.parent().expect("a directory")).unwrap();
-    std::fs::write(path, text).unwrap();
+    std::fs::create_dir_all(path.parent().expect("a directory")).expect("the disk takes it");
+    std::fs::write(path, text).expect("the disk takes it");
 }
 
 fn built(root: &Path, path: &str) -> Result<String, String> {
@@ -32,7 +32,7 @@ fn built(root: &Path, path: &str) -> Result<String, String> {
 }
 
 fn repository() -> tempfile::TempDir {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("the disk takes it");
     let root = directory.path();
     write(root, "base/kustomization.yaml", "resources: [b.yaml]\n");
     write(root, "base/b.yaml", &map("base"));
@@ -48,7 +48,7 @@ fn repository() -> tempfile::TempDir {
         ("/etc", "app/etc"),
         ("app", "also-app"),
     ] {
-        symlink(target, root.join(link)).unwrap();
+        symlink(target, root.join(link)).expect("the disk takes it");
     }
     directory
 }
@@ -59,8 +59,8 @@ fn a_directory_behind_a_link_is_where_it_really_lies() {
     let root = repository.path();
     for (resource, expected) in [("linked", "base"), ("one", "two"), ("alias.yaml", "own")] {
         write(root, "app/kustomization.yaml", &format!("resources: [{resource}]\n"));
-        assert_eq!(built(root, "app").unwrap(), map(expected), "{resource}");
-        assert_eq!(built(root, "also-app").unwrap(), map(expected), "{resource}");
+        assert_eq!(built(root, "app").expect("the disk takes it"), map(expected), "{resource}");
+        assert_eq!(built(root, "also-app").expect("the disk takes it"), map(expected), "{resource}");
     }
 }
 
@@ -79,7 +79,7 @@ fn links_out_of_the_kustomization_are_refused() {
         let text = built(root, "app").unwrap_err();
         assert!(text.contains(wanted), "{file}: {text}");
     }
-    std::fs::create_dir(root.join("deep")).unwrap();
-    symlink("../base/kustomization.yaml", root.join("deep/kustomization.yaml")).unwrap();
+    std::fs::create_dir(root.join("deep")).expect("the disk takes it");
+    symlink("../base/kustomization.yaml", root.join("deep/kustomization.yaml")).expect("the disk takes it");
     assert!(built(root, "deep").unwrap_err().contains("unable to find one of"));
 }

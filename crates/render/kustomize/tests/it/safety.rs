@@ -132,3 +132,20 @@ fn wrong_fields_are_named() {
     let text = refusal(&[("app/a.txt", "")]);
     assert!(text.contains("unable to find one of 'kustomization.yaml'"), "{text}");
 }
+
+/// Real kustomize refuses them too, when it writes what it built as JSON.
+#[test]
+fn keys_that_are_no_text_are_refused() {
+    let built = |key: &str| {
+        let map = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata: {{{key}: x}}\n");
+        let files = [("app/kustomization.yaml", "resources: [map.yaml]"), ("app/map.yaml", map.as_str())];
+        build(&tree(&files), "app", &Options::default()).map_err(|error| format!("{error:?}"))
+    };
+    for key in ["8080", "true", "1.5", "null", "2024-01-02"] {
+        let text = built(key).expect_err("must be refused");
+        assert!(text.contains(&format!("the key {key} is no text; put it in quotes")), "{key}: {text}");
+    }
+    for key in ["'8080'", "yes", "on", "a"] {
+        assert_eq!(built(key).expect("is built").len(), 1, "{key}");
+    }
+}
