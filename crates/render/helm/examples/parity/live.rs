@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use helm::{Chart, Options, Rendered};
 
-use crate::peer::{Answer, Peer};
+use crate::peer::{Answer, ENDED, Peer};
 use crate::{Outcome, Report, cases, generate, shared, variants};
 
 /// The cases of the shared charts.
@@ -150,6 +150,11 @@ pub(crate) fn generated(peer: &mut Peer, count: u64, first: u64, report: &mut Re
         let sets: Vec<(&str, &str)> =
             made.sets.iter().map(|set| (generate::name_of(set.kind), set.expr.as_str())).collect();
         let theirs = peer.render_files("made", &files, &made.values, &sets);
+        if theirs.as_ref().is_err_and(|error| error == ENDED) {
+            println!("seed {seed} ended Helm, and is not compared");
+            peer.restart();
+            continue;
+        }
         if let Err(error) = &theirs {
             let reason = error.trim().rsplit(": ").next().unwrap_or_default().chars().take(60).collect();
             *reasons.entry(reason).or_default() += 1;

@@ -10,11 +10,18 @@ use base64::engine::general_purpose::STANDARD;
 use helm::File;
 use serde_json::{Value, json};
 
+/// How much memory the peer may reserve, in KiB.
+const MEMORY: u64 = 8 << 20;
+
 pub(crate) struct Peer {
+    program: String,
     child: Child,
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
+
+/// What is said of a request that ended the peer; another one has to be started.
+pub(crate) const ENDED: &str = "the peer ended";
 
 /// What Helm made of a chart.
 pub(crate) struct Answer {
@@ -26,7 +33,10 @@ pub(crate) struct Answer {
 
 impl Peer {
     pub(crate) fn start(program: &str) -> Self {
-        let mut child = Command::new(program)
+        // Some templates take all the memory there is.
+        let limited = format!("ulimit -v {MEMORY}; exec \"$0\"");
+        let mut child = Command::new("sh")
+            .args(["-c", &limited, program])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -34,7 +44,13 @@ impl Peer {
             .expect("xtask builds the peer");
         let requests = child.stdin.take().expect("its input is a pipe");
         let answers = BufReader::new(child.stdout.take().expect("its output is a pipe"));
-        Self { child, requests, answers }
+        Self { program: program.to_owned(), child, requests, answers }
+    }
+
+    /// Starts another one in place of one that ended.
+    pub(crate) fn restart(&mut self) {
+        let program = self.program.clone();
+        *self = Self::start(&program);
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -45,6 +61,9 @@ impl Peer {
         writeln!(self.requests, "{request}").expect("the peer takes requests");
         let mut line = String::new();
         self.answers.read_line(&mut line).expect("the peer answers");
+        if line.is_empty() {
+            return Err(ENDED.to_owned());
+        }
         let mut answer: Value = serde_json::from_str(&line).expect("the peer answers in JSON");
         match answer["error"].take() {
             Value::String(error) if !error.is_empty() => Err(error),
