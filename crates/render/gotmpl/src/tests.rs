@@ -307,6 +307,7 @@ fn less_usual_formats() {
             "{{ mustToDate \"2006-01-02\" \"2024-13-01\" }}",
             "template: t:1:3: executing \"t\" at <mustToDate \"2006-01-02\" \"2024-13-01\">: error calling mustToDate: parsing time \"2024-13-01\": month out of range",
         ),
+        ("{{ clean (b64dec \"4S8vYg==\") | b64enc }} {{ base (b64dec \"Yi/h\") | b64enc }}", "4S9i 4Q=="),
         ("{{ printf \"%.2v\" (toDate \"2006\" \"1999\") }}", "19"),
         (
             "{{ fromToml \"[[a 1]]\" }}",

@@ -7,17 +7,28 @@ use crate::value::Value;
 const ONE: &[super::Type] = &[Text];
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    fixed("base", ONE, |_, args| Ok(base(&text(args, 0).text()).into())),
-    fixed("dir", ONE, |_, args| Ok(dir(&text(args, 0).text()).into())),
-    fixed("clean", ONE, |_, args| Ok(clean(&text(args, 0).text()).into())),
-    fixed("ext", ONE, |_, args| Ok(extension(&text(args, 0).text()).into())),
+    fixed("base", ONE, |_, args| Ok(on_bytes(text(args, 0), |path| base(path).to_owned()))),
+    fixed("dir", ONE, |_, args| Ok(on_bytes(text(args, 0), dir))),
+    fixed("clean", ONE, |_, args| Ok(on_bytes(text(args, 0), clean))),
+    fixed("ext", ONE, |_, args| Ok(on_bytes(text(args, 0), |path| extension(path).to_owned()))),
     fixed("isAbs", ONE, |_, args| Ok(Value::Bool(text(args, 0).starts_with(b"/")))),
-    fixed("osBase", ONE, |_, args| Ok(base(&text(args, 0).text()).into())),
-    fixed("osDir", ONE, |_, args| Ok(dir(&text(args, 0).text()).into())),
-    fixed("osClean", ONE, |_, args| Ok(clean(&text(args, 0).text()).into())),
-    fixed("osExt", ONE, |_, args| Ok(extension(&text(args, 0).text()).into())),
+    fixed("osBase", ONE, |_, args| Ok(on_bytes(text(args, 0), |path| base(path).to_owned()))),
+    fixed("osDir", ONE, |_, args| Ok(on_bytes(text(args, 0), dir))),
+    fixed("osClean", ONE, |_, args| Ok(on_bytes(text(args, 0), clean))),
+    fixed("osExt", ONE, |_, args| Ok(on_bytes(text(args, 0), |path| extension(path).to_owned()))),
     fixed("osIsAbs", ONE, |_, args| Ok(Value::Bool(text(args, 0).starts_with(b"/")))),
 ];
+
+/// Go's paths are bytes: what is no UTF-8 stays. Each byte goes through as the character of its number, since only
+/// slashes and points mean something.
+fn on_bytes(path: &[u8], work: impl Fn(&str) -> String) -> Value {
+    if let Ok(path) = std::str::from_utf8(path) {
+        return work(path).into();
+    }
+    let characters: String = path.iter().map(|byte| char::from(*byte)).collect();
+    let bytes: Vec<u8> = work(&characters).chars().filter_map(|one| u8::try_from(one).ok()).collect();
+    bytes.into()
+}
 
 fn base(path: &str) -> &str {
     if path.is_empty() {
