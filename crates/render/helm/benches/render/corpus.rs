@@ -18,7 +18,10 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    pub(crate) fn render(&self) -> Rendered {
+    /// From the bytes on. Another seed draws other keys.
+    pub(crate) fn render(&self, seed: usize) -> Rendered {
+        let mut bytes = [7; 32];
+        bytes[..8].copy_from_slice(&(seed as u64).to_le_bytes());
         let chart = Chart::from_files(self.files.clone()).expect("the chart loads");
         let values = self.values.iter().map(|text| yaml::from_str(text).expect("the values are YAML"));
         let options = Options {
@@ -26,7 +29,7 @@ impl Case {
             namespace: "demo".to_owned(),
             kube_version: "v1.36.0".to_owned(),
             values: values.collect(),
-            seed: Some([7; 32]),
+            seed: Some(bytes),
             now: "2026-01-01T00:00:00Z".parse().expect("a time"),
             ..Options::default()
         };
