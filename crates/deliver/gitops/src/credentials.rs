@@ -81,6 +81,10 @@ impl Credentials {
             repository.tls.client.clone_from(&template.tls.client);
             repository.oci |= template.oci;
             repository.plain_http |= template.plain_http;
+            if repository.proxy.is_empty() {
+                repository.proxy.clone_from(&template.proxy);
+                repository.no_proxy.clone_from(&template.no_proxy);
+            }
         }
         let host = of_url.split('/').next().unwrap_or_default();
         let without_port = host.rsplit_once(':').map_or(host, |(host, _)| host);
@@ -129,6 +133,7 @@ impl Fields<'_> {
         self.text(field) == "true"
     }
 
+    /// `forceHttpBasicAuth` needs no field: a user name and a password are always sent with the first request.
     fn repository(&self, url: String) -> Repository {
         let (certificate, key) = (self.text("tlsClientCertData"), self.text("tlsClientCertKey"));
         let client =
@@ -142,6 +147,8 @@ impl Fields<'_> {
             oci: self.flag("enableOCI"),
             plain_http: self.flag("insecureOCIForceHttp"),
             tls: Tls { authorities: String::new(), client, verification },
+            proxy: self.text("proxy"),
+            no_proxy: self.text("noProxy"),
         }
     }
 }
@@ -196,6 +203,8 @@ mod tests {
                 "repo-creds",
                 &[
                     ("url", "https://charts.example.org/more"),
+                    ("proxy", "http://proxy:3128"),
+                    ("noProxy", ".local"),
                     ("username", "narrow"),
                     ("password", "p"),
                     ("enableOCI", "true"),
@@ -234,6 +243,9 @@ mod tests {
         let tls = credentials.by_url("https://tls.example.org:8443/").tls;
         assert_eq!((tls.authorities.as_str(), tls.verification), ("PEM", Verification::Skipped));
         assert!(tls.client.is_some());
+        let behind = credentials.by_url("https://charts.example.org/more/x");
+        assert_eq!((behind.proxy.as_str(), behind.no_proxy.as_str()), ("http://proxy:3128", ".local"));
+        assert_eq!(credentials.by_url("https://charts.example.org/elsewhere").proxy, "");
         assert_eq!(credentials.by_name("team").unwrap().username, "own");
         assert!(credentials.by_name("nobody").is_none());
         let theirs = Credentials::of(&secrets, None, "theirs");

@@ -10,6 +10,7 @@ use ureq::http::{HeaderMap, HeaderName, Response, header};
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, TlsProvider, parse_pem};
 use url::Url;
 
+use crate::proxies::{Way, way};
 use crate::repository::shown;
 use crate::{Deadlines, Error, Repository};
 
@@ -44,11 +45,11 @@ pub(crate) enum Answer {
     NotFound,
 }
 
-/// Clients by their TLS options, so that connections are used again.
+/// Clients by their TLS options and proxies, so that connections are used again.
 #[derive(Debug)]
 pub(crate) struct Http {
     deadlines: Deadlines,
-    agents: Mutex<BTreeMap<[u8; 32], ureq::Agent>>,
+    agents: Mutex<BTreeMap<([u8; 32], Way), ureq::Agent>>,
 }
 
 impl Http {
@@ -58,9 +59,10 @@ impl Http {
 
     /// Blocks until the answer is here or a deadline has passed.
     pub(crate) fn get(&self, request: Request<'_>) -> Result<Answer, Error> {
-        let agent = self.agent(&request.repository.tls, request.base.as_str())?;
         let mut url = request.url.clone();
         for _ in 0..=REDIRECTS {
+            let agent =
+                self.agent(request.repository, request.base.as_str(), way(request.repository, &url))?;
             let response = send(&agent, &request, &url)?;
             if response.status().is_redirection() && response.status().as_u16() != 304 {
                 url = redirected(&url, response.headers())?;
@@ -74,16 +76,26 @@ impl Http {
         })
     }
 
-    fn agent(&self, tls: &Tls, url: &str) -> Result<ureq::Agent, Error> {
+    fn agent(&self, repository: &Repository, url: &str, way: Way) -> Result<ureq::Agent, Error> {
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = tls.fingerprint();
+        let key = (repository.tls.fingerprint(), way);
         if let Some(agent) = agents.get(&key) {
             return Ok(agent.clone());
         }
         let failed = |reason| Error::Url { url: shown(url), reason };
+        let proxy = match &key.1 {
+            Way::Environment => ureq::Proxy::try_from_env(),
+            Way::Direct => None,
+            // What is wrong with it may show its password.
+            Way::Through(proxy) => Some(
+                ureq::Proxy::new(proxy)
+                    .map_err(|_| failed("its proxy is no http:// or https:// URL".to_owned()))?,
+            ),
+        };
         let Deadlines { connect, idle, total } = self.deadlines;
         let agent = ureq::Agent::config_builder()
-            .tls_config(tls_config(tls).map_err(failed)?)
+            .tls_config(tls_config(&repository.tls).map_err(failed)?)
+            .proxy(proxy)
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)

@@ -20,6 +20,7 @@ mod http;
 mod index;
 mod names;
 mod oci;
+mod proxies;
 mod pull;
 mod repository;
 mod versions;

@@ -24,6 +24,11 @@ pub struct Repository {
     /// Whether an OCI registry is spoken to without TLS.
     pub plain_http: bool,
     pub tls: Tls,
+    /// The URL of the proxy to go through, which may hold a user name and a password; the environment's if empty. Not
+    /// for OCI registries.
+    pub proxy: String,
+    /// Hosts that are asked without that proxy, parted by commas as in `NO_PROXY`.
+    pub no_proxy: String,
 }
 
 impl fmt::Debug for Repository {
@@ -60,6 +65,11 @@ impl Repository {
             return Err(refused("it is empty or holds blanks"));
         }
         if self.is_oci() {
+            if !self.proxy.is_empty() {
+                return Err(refused(
+                    "a registry is not asked through the proxy that its Secret names; take it away",
+                ));
+            }
             let name = text.split_once("://").map_or(text, |(_, rest)| rest);
             return Ok(Place::Oci(name.trim_end_matches('/').to_owned()));
         }
@@ -84,7 +94,8 @@ impl Repository {
     pub(crate) fn fingerprint(&self, more: &[&str]) -> String {
         let mut hash = Sha256::new();
         let flags = format!("{} {} {}", self.pass_credentials, self.is_oci(), self.plain_http);
-        let own = [self.url.trim_end_matches('/'), &self.username, &self.password, &flags];
+        let url = self.url.trim_end_matches('/');
+        let own = [url, &self.username, &self.password, &flags, &self.proxy, &self.no_proxy];
         for part in own.into_iter().chain(more.iter().copied()) {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);

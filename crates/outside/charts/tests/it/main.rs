@@ -5,6 +5,7 @@
 mod dependencies;
 mod http;
 mod oci;
+mod proxies;
 mod safety;
 mod tls;
 mod world;
