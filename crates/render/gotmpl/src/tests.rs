@@ -307,6 +307,14 @@ fn less_usual_formats() {
             "{{ mustToDate \"2006-01-02\" \"2024-13-01\" }}",
             "template: t:1:3: executing \"t\" at <mustToDate \"2006-01-02\" \"2024-13-01\">: error calling mustToDate: parsing time \"2024-13-01\": month out of range",
         ),
+        (
+            "{{ b64dec \"ef='x\" }} {{ b64dec \"ef=\" }}",
+            "illegal base64 data at input byte 2 illegal base64 data at input byte 3",
+        ),
+        (
+            "{{ fromYaml (b64dec \"gA==\") }} {{ fromYamlArray (b64dec \"w2E=\") | first }} {{ fromYaml (b64dec \"7aCA\") }}",
+            "map[Error:error converting YAML to JSON: yaml: invalid leading UTF-8 octet] error converting YAML to JSON: yaml: invalid trailing UTF-8 octet map[Error:error converting YAML to JSON: yaml: invalid Unicode character]",
+        ),
         ("{{ clean (b64dec \"4S8vYg==\") | b64enc }} {{ base (b64dec \"Yi/h\") | b64enc }}", "4S9i 4Q=="),
         ("{{ printf \"%.2v\" (toDate \"2006\" \"1999\") }}", "19"),
         (

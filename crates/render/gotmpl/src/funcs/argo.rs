@@ -15,13 +15,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("normalize", &[Text], |_, args| Ok(dns_name(&text(args, 0).text()).into())),
     variadic("slugify", &[], Any, |_, args| slugify(args)),
     fixed("toYaml", &[Any], |_, args| Ok(to_yaml(&args[0]).map_err(Error::new)?.into())),
-    fixed("fromYaml", &[Text], |_, args| match read_yaml(&text(args, 0).text()).map_err(Error::new)? {
+    fixed("fromYaml", &[Text], |_, args| match read_yaml(text(args, 0).as_bytes()).map_err(Error::new)? {
         Value::Nil => Ok(Value::Map(Map::default())),
         map @ Value::Map(_) => Ok(map),
         _ => Err(Error::new("error unmarshaling JSON: the document is no map".to_owned())),
     }),
     fixed("fromYamlArray", &[Text], |_, args| {
-        match read_yaml(&text(args, 0).text()).map_err(Error::new)? {
+        match read_yaml(text(args, 0).as_bytes()).map_err(Error::new)? {
             Value::Nil => Ok(Value::list(Vec::new())),
             list @ Value::List(_) => Ok(list),
             _ => Err(Error::new("error unmarshaling JSON: the document is no list".to_owned())),

@@ -33,8 +33,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("toYaml", &[Any], |_, args| Ok(to_yaml(&args[0]).unwrap_or_default().into())),
     fixed("mustToYaml", &[Any], |_, args| Ok(to_yaml(&args[0]).map_err(Error::new)?.into())),
     fixed("toYamlPretty", &[Any], to_yaml_pretty),
-    fixed("fromYaml", &[Text], |_, args| Ok(from_yaml_map(&text(args, 0).text()))),
-    fixed("fromYamlArray", &[Text], |_, args| Ok(from_yaml_array(&text(args, 0).text()))),
+    fixed("fromYaml", &[Text], |_, args| Ok(from_yaml_map(text(args, 0)))),
+    fixed("fromYamlArray", &[Text], |_, args| Ok(from_yaml_array(text(args, 0)))),
 ];
 
 /// `base64.StdEncoding.DecodeString`; line breaks are skipped.
@@ -63,7 +63,8 @@ fn corrupt_at(plain: &[(usize, u8)], length: usize) -> usize {
             if index == 2 {
                 match next {
                     None => return length,
-                    Some(&(at, byte)) if byte != b'=' => return at,
+                    // The byte before, which may be a line break.
+                    Some(&(at, byte)) if byte != b'=' => return at - 1,
                     Some(_) => {}
                 }
             }
@@ -115,12 +116,32 @@ fn from_json_array(text: &str) -> Value {
     }
 }
 
-pub(super) fn read_yaml(text: &str) -> Result<Value, String> {
-    yaml::from_str_with(text, &mut FromYaml, yaml::Duplicates::LastWins)
-        .map_err(|error| format!("error converting YAML to JSON: {error}"))
+pub(super) fn read_yaml(bytes: &[u8]) -> Result<Value, String> {
+    let failed = |error: &dyn std::fmt::Display| format!("error converting YAML to JSON: {error}");
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| failed(&format_args!("yaml: {}", bad_character(&bytes[error.valid_up_to()..]))))?;
+    yaml::from_str_with(text, &mut FromYaml, yaml::Duplicates::LastWins).map_err(|error| failed(&error))
 }
 
-fn from_yaml_map(text: &str) -> Value {
+/// What go-yaml's reader says of bytes that begin with no character.
+fn bad_character(bytes: &[u8]) -> &'static str {
+    let width = match bytes.first() {
+        Some(0xC0..=0xDF) => 2,
+        Some(0xE0..=0xEF) => 3,
+        Some(0xF0..=0xF7) => 4,
+        _ => return "invalid leading UTF-8 octet",
+    };
+    let Some(rest) = bytes.get(1..width) else { return "incomplete UTF-8 octet sequence" };
+    if rest.iter().any(|byte| byte & 0xC0 != 0x80) {
+        return "invalid trailing UTF-8 octet";
+    }
+    match (bytes[0], bytes[1]) {
+        (0xC0 | 0xC1, _) | (0xE0, ..=0x9F) | (0xF0, ..=0x8F) => "invalid length of a UTF-8 sequence",
+        _ => "invalid Unicode character",
+    }
+}
+
+fn from_yaml_map(text: &[u8]) -> Value {
     match read_yaml(text) {
         Ok(Value::Nil) => Value::Map(Map::default()),
         Ok(map @ Value::Map(_)) => map,
@@ -132,7 +153,7 @@ fn from_yaml_map(text: &str) -> Value {
     }
 }
 
-fn from_yaml_array(text: &str) -> Value {
+fn from_yaml_array(text: &[u8]) -> Value {
     match read_yaml(text) {
         // The list is there before anything is read into it, and nothing leaves it as it is.
         Ok(Value::Nil) => Value::list(Vec::new()),
