@@ -2,7 +2,8 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use base64::Engine;
@@ -17,10 +18,13 @@ pub(crate) struct Peer {
     program: String,
     child: Child,
     requests: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    answers: Receiver<String>,
 }
 
-/// What is said of a request that ended the peer; another one has to be started.
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is said of a request that ended the peer, or that it did not answer in time; another one has to be started.
 pub(crate) const ENDED: &str = "the peer ended";
 
 /// What Helm made of a chart.
@@ -43,7 +47,9 @@ impl Peer {
             .spawn()
             .expect("xtask builds the peer");
         let requests = child.stdin.take().expect("its input is a pipe");
-        let answers = BufReader::new(child.stdout.take().expect("its output is a pipe"));
+        let lines = BufReader::new(child.stdout.take().expect("its output is a pipe")).lines();
+        let (sender, answers) = sync_channel(1);
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
         Self { program: program.to_owned(), child, requests, answers }
     }
 
@@ -58,12 +64,10 @@ impl Peer {
     }
 
     fn ask(&mut self, request: &Value) -> Result<Value, String> {
-        writeln!(self.requests, "{request}").expect("the peer takes requests");
-        let mut line = String::new();
-        self.answers.read_line(&mut line).expect("the peer answers");
-        if line.is_empty() {
+        if writeln!(self.requests, "{request}").is_err() {
             return Err(ENDED.to_owned());
         }
+        let Ok(line) = self.answers.recv_timeout(PATIENCE) else { return Err(ENDED.to_owned()) };
         let mut answer: Value = serde_json::from_str(&line).expect("the peer answers in JSON");
         match answer["error"].take() {
             Value::String(error) if !error.is_empty() => Err(error),
