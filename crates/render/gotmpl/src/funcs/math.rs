@@ -16,7 +16,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("atoi", &[Text], |_, args| {
         let text = text(args, 0).text();
         let digits = text.strip_prefix(['+', '-']).unwrap_or(&text);
-        let good = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let leading = digits.bytes().take_while(u8::is_ascii_digit).count();
+        // A number that is too large is told before what is wrong after it.
+        let good = leading > 0 && (leading == digits.len() || digits[..leading].parse::<u64>().is_err());
         Ok(Value::int(if good { text.parse().unwrap_or_else(|_| saturated(&text)) } else { 0 }))
     }),
     fixed("int64", &[Any], |_, args| Ok(Value::int64(to_int(&args[0])))),
