@@ -324,6 +324,10 @@ fn less_usual_formats() {
         ("{{ fromToml (b64dec \"6Q==\") }}", "map[Error:toml: line 1: invalid UTF-8 byte: 0xe9]"),
         ("{{ trimAll \"x\" (b64dec \"eP94\") | b64enc }} {{ trim (b64dec \"IP8g\") | b64enc }}", "/w== /w=="),
         ("{{ round 1e2 98 }} {{ round 1.255 2 }} {{ round 1234 -2 }}", "99.99999999999999 1.25 1200"),
+        (
+            "{{ atoi \"123456789012345678901x\" }} {{ atoi \"12x\" }} {{ atoi \"-9223372036854775809\" }}",
+            "9223372036854775807 0 -9223372036854775808",
+        ),
         ("{{ eq (regexFindAll \"x\" \"a\" 1) nil }} {{ eq (fromJson \"null\") nil }}", "true true"),
         ("{{ toDate \"2006 002\" \"2024 060\" | date \"2006-01-02 __2\" }}", "2024-02-29  60"),
         ("{{ fromToml \"key value\" }}", "map[Error:toml: line 1: expected '.' or '=', but got 'v' instead]"),
