@@ -32,6 +32,19 @@ pub(crate) struct Application {
 pub(crate) struct Source(pub(crate) Value);
 
 impl Source {
+    /// A source without blocks that say nothing, so that `directory: {recurse: false}` is the same as no directory.
+    pub(crate) fn normalised(source: &Value) -> Self {
+        let mut source = source.clone();
+        if let Some(source) = source.as_object_mut() {
+            for field in ["helm", "kustomize", "directory", "plugin"] {
+                if source.get(field).is_some_and(says_nothing) {
+                    source.remove(field);
+                }
+            }
+        }
+        Self(source)
+    }
+
     fn text(&self, field: &str) -> &str {
         self.0[field].as_str().unwrap_or_default()
     }
@@ -68,9 +81,9 @@ impl Application {
             if namespace == controller_namespace { name.clone() } else { format!("{namespace}_{name}") };
         let multi_source = spec["sources"].as_array().is_some_and(|sources| !sources.is_empty());
         let sources: Vec<Source> = if multi_source {
-            spec["sources"].as_array().into_iter().flatten().map(normalised).collect()
+            spec["sources"].as_array().into_iter().flatten().map(Source::normalised).collect()
         } else if spec["source"].is_object() {
-            vec![normalised(&spec["source"])]
+            vec![Source::normalised(&spec["source"])]
         } else {
             return Err("spec.source or spec.sources is required".to_owned());
         };
@@ -100,24 +113,34 @@ impl Application {
 
     /// `source` or `sources` as status fields repeat it.
     pub(crate) fn sources_into(&self, target: &mut Value) {
-        if self.multi_source {
-            target["sources"] = self.sources.iter().map(|source| source.0.clone()).collect();
-        } else if let Some(source) = self.sources.first() {
-            target["source"] = source.0.clone();
-        }
+        sources_into(&self.sources, self.multi_source, target);
     }
 
     /// `revision` or `revisions`; a single revision is always there, an empty one included.
     pub(crate) fn revisions_into(&self, revisions: &[String], target: &mut Value) {
-        if self.multi_source {
-            target["revisions"] = revisions.iter().map(|revision| Value::from(revision.as_str())).collect();
-        } else {
-            target["revision"] = revisions.first().map_or("", String::as_str).into();
-        }
+        revisions_into(revisions, self.multi_source, target);
     }
 }
 
-fn check(source: &Source, multi_source: bool) -> Result<(), String> {
+pub(crate) fn sources_into(sources: &[Source], multi_source: bool, target: &mut Value) {
+    if multi_source {
+        target["sources"] = sources.iter().map(|source| source.0.clone()).collect();
+    } else if let Some(source) = sources.first() {
+        target["source"] = source.0.clone();
+    }
+}
+
+pub(crate) fn revisions_into(revisions: &[String], multi_source: bool, target: &mut Value) {
+    if multi_source {
+        target["revisions"] = revisions.iter().map(|revision| Value::from(revision.as_str())).collect();
+    } else {
+        target["revision"] = revisions.first().map_or("", String::as_str).into();
+    }
+}
+
+/// # Errors
+/// What is wrong with a source.
+pub(crate) fn check(source: &Source, multi_source: bool) -> Result<(), String> {
     let (url, path, chart, reference) =
         (source.repo_url(), source.path(), source.chart(), source.reference());
     let nothing = path.is_empty() && chart.is_empty();
@@ -148,19 +171,6 @@ fn check(source: &Source, multi_source: bool) -> Result<(), String> {
         );
     }
     Ok(())
-}
-
-/// A source without blocks that say nothing, so that `directory: {recurse: false}` is the same as no directory.
-fn normalised(source: &Value) -> Source {
-    let mut source = source.clone();
-    if let Some(source) = source.as_object_mut() {
-        for field in ["helm", "kustomize", "directory", "plugin"] {
-            if source.get(field).is_some_and(says_nothing) {
-                source.remove(field);
-            }
-        }
-    }
-    Source(source)
 }
 
 fn says_nothing(value: &Value) -> bool {

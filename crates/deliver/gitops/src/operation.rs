@@ -20,7 +20,7 @@ use sync::schedule::RetryPolicy;
 use sync::{IgnoreRules, ResourceKey, SyncOptions};
 use tokio::time::Instant;
 
-use crate::application::{Application, Source};
+use crate::application::{self, Application, Source};
 use crate::apply::{Absent, Missing};
 use crate::comparison::{Resource, read};
 use crate::error::Error;
@@ -89,9 +89,7 @@ pub(crate) struct Operation {
     retries: u32,
     started: Timestamp,
     finished: Option<Timestamp>,
-    revisions: Vec<String>,
-    sources: Vec<Source>,
-    targets: Arc<Targets>,
+    deployment: Deployment,
     /// What the plan's items are.
     subjects: Vec<Subject>,
     plan: Plan,
@@ -123,14 +121,32 @@ enum Subject {
 /// A pass may not wait longer than this between two looks at a running sync.
 const LONGEST_LOOK: Duration = Duration::from_secs(30);
 
+/// What a sync makes so.
+#[derive(Debug)]
+pub(crate) struct Deployment {
+    pub(crate) targets: Arc<Targets>,
+    /// One per source.
+    pub(crate) revisions: Vec<String>,
+    /// As the result names them.
+    pub(crate) sources: Vec<Source>,
+    pub(crate) multi_source: bool,
+}
+
+impl Deployment {
+    /// `revision` and `source`, or their lists, as status fields have them.
+    pub(crate) fn name_in(&self, target: &mut Value) {
+        application::revisions_into(&self.revisions, self.multi_source, target);
+        application::sources_into(&self.sources, self.multi_source, target);
+    }
+}
+
 impl Operation {
-    /// Starts a sync of these manifests. `resources` is the comparison that led to it.
+    /// Starts a sync. `resources` is the comparison that led to it.
     pub(crate) async fn start(
         context: &Syncing<'_>,
         application: &Application,
         request: Value,
-        targets: Arc<Targets>,
-        revisions: Vec<String>,
+        deployment: Deployment,
         resources: &[Arc<Resource>],
         now: Timestamp,
     ) -> Result<Self, Error> {
@@ -158,9 +174,7 @@ impl Operation {
             retries: 0,
             started: now,
             finished: None,
-            revisions,
-            sources: application.sources.clone(),
-            targets,
+            deployment,
             subjects: Vec::new(),
             plan: Plan::default(),
             invalid: None,
@@ -216,7 +230,7 @@ impl Operation {
             .map(|r| &r.key)
             .collect();
         let skip_synced = self.options.apply_out_of_sync_only();
-        let manifests: Vec<(usize, Value)> = (self.targets.list.iter().enumerate())
+        let manifests: Vec<(usize, Value)> = (self.deployment.targets.list.iter().enumerate())
             .filter(|(_, target)| {
                 self.selects(&target.key) && !(skip_synced && in_sync.contains(&target.key))
             })
@@ -224,7 +238,7 @@ impl Operation {
             .collect();
         extras.retain(|(key, _)| self.selects(key));
         let with_target = manifests.iter().map(|(position, manifest)| Item {
-            key: &self.targets.list[*position].key,
+            key: &self.deployment.targets.list[*position].key,
             target: Some(manifest),
             live: None,
         });
@@ -259,7 +273,7 @@ impl Operation {
         for task in self.plan.steps.iter().flat_map(|step| step.groups.iter().flatten().chain(&step.prunes)) {
             let namespaced = match self.subjects.get(task.item) {
                 Some(Subject::Target(position)) => {
-                    let target = &self.targets.list[*position];
+                    let target = &self.deployment.targets.list[*position];
                     match &target.resource {
                         Some(resource) => resource.namespaced,
                         // It waits for its kind; then it is looked at again.
@@ -309,11 +323,11 @@ impl Operation {
     }
 
     pub(crate) fn targets(&self) -> &Arc<Targets> {
-        &self.targets
+        &self.deployment.targets
     }
 
-    pub(crate) fn revisions(&self) -> &[String] {
-        &self.revisions
+    pub(crate) fn deployment(&self) -> &Deployment {
+        &self.deployment
     }
 
     pub(crate) fn started(&self) -> Timestamp {
@@ -452,14 +466,9 @@ impl Operation {
     }
 
     /// `status.operationState`.
-    pub(crate) fn state(&self, application: &Application) -> Value {
-        let mut result = json!({"resources": self.results.to_value(&self.targets)});
-        application.revisions_into(&self.revisions, &mut result);
-        if application.multi_source {
-            result["sources"] = self.sources.iter().map(|source| source.0.clone()).collect();
-        } else if let Some(source) = self.sources.first() {
-            result["source"] = source.0.clone();
-        }
+    pub(crate) fn state(&self) -> Value {
+        let mut result = json!({"resources": self.results.to_value(&self.deployment.targets)});
+        self.deployment.name_in(&mut result);
         if !self.managed_metadata.is_null() {
             result["managedNamespaceMetadata"] = self.managed_metadata.clone();
         }

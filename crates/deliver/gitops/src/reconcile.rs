@@ -2,6 +2,7 @@
 
 mod decide;
 mod follow;
+mod instead;
 mod memory;
 mod seed;
 mod shared;
@@ -25,7 +26,7 @@ use crate::comparison::{Comparing, Resource};
 use crate::deletion;
 use crate::error::Error;
 use crate::metrics::{Count, Work};
-use crate::operation::{OperationPhase, Progress, Syncing};
+use crate::operation::{OperationPhase, Syncing};
 use crate::status::{self, Compared, Condition, Findings};
 use crate::targets::Targets;
 use memory::{Known, Memory};
@@ -203,27 +204,26 @@ impl Pass<'_> {
         let cluster = self.cluster();
         cluster.live.follow(&Shared::kinds_in_status(&cluster, self.object).await).await;
         let resources = self.compare(application, &targets).await?;
-        let compared = Compared { failed: true, ..self.compared(application, resources) };
+        let failed = Some(message.clone());
+        let compared = Compared { failed, ..self.compared(application, resources) };
         let mut findings = Findings {
-            conditions: vec![Condition::new("ComparisonError", message)],
-            compared: Some(compared),
+            conditions: vec![Condition::new("ComparisonError", message.clone())],
             refreshed,
             ..Findings::default()
         };
-        let mut wait = retry;
-        if let Some(mut operation) = self.memory.operation.take() {
-            if let Progress::Waiting(left) =
-                operation.advance(&self.syncing(application), application, &[], self.now).await?
-            {
-                wait = wait.min(left);
+        let outcome = match self.memory.operation.take() {
+            Some(mut operation) => {
+                let resources = self.compare_instead(application, operation.targets()).await?;
+                let context = self.syncing(application);
+                let progress = operation.advance(&context, application, &resources, self.now).await?;
+                self.took(operation, progress, &mut findings)
             }
-            findings.operation = Some(operation.state(application));
-            if operation.phase == OperationPhase::Running {
-                self.memory.operation = Some(operation);
-            }
-        }
+            None => self.begin(application, &targets, &compared, &mut findings).await?,
+        };
+        findings.compared = Some(compared);
         self.write(Some(application), findings).await?;
-        Ok(Action::RequeueAfter(wait))
+        self.tell().await;
+        Ok(Action::RequeueAfter(retry.min(outcome.wait)))
     }
 
     fn syncing<'s>(&'s self, application: &'s Application) -> Syncing<'s> {
@@ -280,6 +280,9 @@ impl Pass<'_> {
         if !application.destination_namespace.is_empty() {
             interests.insert(ResourceKey::new("", "Namespace", "", &application.destination_namespace));
         }
+        if let Some(operation) = &self.memory.operation {
+            interests.extend(operation.targets().keys());
+        }
         for deferred in &self.memory.deferred {
             if let Absent::Namespace(name) = &deferred.missing.what {
                 interests.insert(ResourceKey::new("", "Namespace", "", name));
@@ -296,16 +299,22 @@ impl Pass<'_> {
         application: &Application,
         targets: &Targets,
     ) -> Result<Vec<Arc<Resource>>, Error> {
-        let site = self.site.as_ref().expect("a valid spec comes before everything else");
-        let context = Comparing {
+        let mut comparisons = std::mem::take(&mut self.memory.comparisons);
+        let resources = comparisons.update(&self.comparing(application), targets).await;
+        self.memory.comparisons = comparisons;
+        resources
+    }
+
+    fn comparing<'s>(&'s self, application: &'s Application) -> Comparing<'s> {
+        let site = self.site();
+        Comparing {
             client: &site.place.cluster.client,
             resources: &site.place.cluster.resources,
             live: &site.place.cluster.live,
             work: self.work,
             site,
             application,
-        };
-        self.memory.comparisons.update(&context, targets).await
+        }
     }
 
     fn compared(&self, application: &Application, resources: Vec<Arc<Resource>>) -> Compared {
@@ -316,7 +325,7 @@ impl Pass<'_> {
             resources,
             revisions: self.memory.revisions.clone(),
             types: self.memory.types.clone(),
-            failed: false,
+            failed: None,
             namespace_drifted: application.options.create_namespace()
                 && !wanted.is_null()
                 && wanted != applied,

@@ -45,14 +45,14 @@ pub(crate) struct Compared {
     pub(crate) revisions: Vec<String>,
     pub(crate) types: Vec<SourceType>,
     /// There are no manifests to compare with: what is known of the live objects is all there is.
-    pub(crate) failed: bool,
+    pub(crate) failed: Option<String>,
     /// The managed metadata of the namespace differs from what was applied.
     pub(crate) namespace_drifted: bool,
 }
 
 impl Compared {
     pub(crate) fn sync_status(&self) -> SyncStatus {
-        if self.failed {
+        if self.failed.is_some() {
             return SyncStatus::Unknown;
         }
         if self.namespace_drifted {
@@ -167,7 +167,7 @@ fn add_comparison(
     time: &str,
 ) {
     let mut sync = json!({"status": compared.sync_status().as_str(), "comparedTo": compared_to(application)});
-    if !compared.failed || !compared.revisions.is_empty() {
+    if compared.failed.is_none() || !compared.revisions.is_empty() {
         application.revisions_into(&compared.revisions, &mut sync);
     }
     new.insert("sync".to_owned(), sync);
@@ -176,7 +176,11 @@ fn add_comparison(
     new.insert("health".to_owned(), health_value(old, health.status, &health.message, time));
     // A hook is listed while it is there.
     let listed = compared.resources.iter().filter(|resource| resource.live || !resource.status.hook);
-    set_list(new, "resources", listed.map(|resource| resource_value(resource, compared.failed)).collect());
+    set_list(
+        new,
+        "resources",
+        listed.map(|resource| resource_value(resource, compared.failed.is_some())).collect(),
+    );
     new.insert("resourceHealthSource".to_owned(), "appTree".into());
     new.insert("summary".to_owned(), summary(&compared.resources));
     if compared.types.is_empty() {

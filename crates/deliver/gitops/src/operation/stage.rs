@@ -140,7 +140,7 @@ impl Operation {
     ) -> Result<(), String> {
         let name = &application.destination_namespace;
         let key = ResourceKey::new("", "Namespace", "", name);
-        let in_git = self.targets.list.iter().any(|target| target.key == key);
+        let in_git = self.deployment.targets.list.iter().any(|target| target.key == key);
         if !self.options.create_namespace() || name.is_empty() || in_git {
             return Ok(());
         }
@@ -228,13 +228,13 @@ impl Operation {
     /// The manifest of a task as it is applied: hooks get their name and finalizer.
     fn manifest(&self, task: &Task) -> Option<(ResourceKey, Value)> {
         let Some(Subject::Target(position)) = self.subjects.get(task.item) else { return None };
-        let mut manifest = self.targets.list.get(*position)?.manifest();
+        let mut manifest = self.deployment.targets.list.get(*position)?.manifest();
         let mut key = task.key.clone();
         if matches!(task.action, Action::Hook(_)) {
             if meta::name(&manifest).is_empty()
                 && let Some(prefix) = meta::generate_name(&manifest).map(str::to_owned)
             {
-                let revision = self.revisions.first().map_or("", String::as_str);
+                let revision = self.deployment.revisions.first().map_or("", String::as_str);
                 let revision = revision.get(..7).unwrap_or(revision);
                 let suffix = format!("{revision}-{}-{}", task.phase.as_str(), self.started.as_second());
                 key.name = prefix + &suffix.to_lowercase();

@@ -12,13 +12,14 @@ use sync::automatic::{Automated, Decision, LastSync, Situation, decide};
 use sync::windows::Initiator;
 use sync::{ResourceKey, annotations};
 
+use super::instead::Subject;
 use super::{Pass, Window};
 use crate::application::Application;
 use crate::apply::Absent;
 use crate::clusters::Cluster;
 use crate::error::Error;
 use crate::metrics::Count;
-use crate::operation::{Deferred, Operation, OperationPhase, Progress};
+use crate::operation::{Deferred, Deployment, Operation, OperationPhase, Progress};
 use crate::status::{Compared, Findings};
 use crate::targets::Targets;
 
@@ -41,6 +42,11 @@ impl Pass<'_> {
         let by = if operation.is_automated() { Initiator::Automation } else { Initiator::Person };
         let window = self.site().window(by, Some(operation.started()), self.now);
         let terminated = self.object["status"]["operationState"]["phase"] == "Terminating";
+        let resources = if self.memory.instead.is_some() {
+            self.compare_instead(application, operation.targets()).await?
+        } else {
+            compared.resources.clone()
+        };
         let context = self.syncing(application);
         let progress = if terminated {
             operation.stop(&context, "Operation terminated", self.now).await;
@@ -55,22 +61,21 @@ impl Pass<'_> {
         } else {
             let approved = meta::annotation(self.object, annotations::DELETION_APPROVED);
             if let Some(approved) = approved.and_then(|time| time.parse().ok()) {
-                operation.approve(&context, &compared.resources, approved).await?;
+                operation.approve(&context, &resources, approved).await?;
             }
-            operation.advance(&context, application, &compared.resources, self.now).await?
+            operation.advance(&context, application, &resources, self.now).await?
         };
-        Ok(self.took(application, operation, progress, findings))
+        Ok(self.took(operation, progress, findings))
     }
 
     /// Keeps what an operation came to.
-    fn took(
+    pub(super) fn took(
         &mut self,
-        application: &Application,
         operation: Operation,
         progress: Progress,
         findings: &mut Findings,
     ) -> Outcome {
-        let state = operation.state(application);
+        let state = operation.state();
         self.memory.deferred = operation.deferred().to_vec();
         findings.operation = Some(state.clone());
         self.memory.state = Some(state);
@@ -81,14 +86,15 @@ impl Pass<'_> {
             }
             Progress::Ended => {
                 self.work.add(Count::Sync);
+                self.memory.instead = None;
                 if operation.is_whole() {
                     self.memory.synced = Some(operation.targets().hash);
                 }
                 if operation.phase == OperationPhase::Succeeded && operation.is_whole() {
-                    findings.deployed = Some(deployed(application, &operation, self.now));
+                    findings.deployed = Some(deployed(&operation, self.now));
                 }
-                self.ended =
-                    Some((operation.phase, operation.message.clone(), operation.revisions().join(" ")));
+                let revision = operation.deployment().revisions.join(" ");
+                self.ended = Some((operation.phase, operation.message.clone(), revision));
                 tracing::info!(application = %self.key, phase = ?operation.phase, message = operation.message, "sync ended");
                 Outcome { acted: true, ended: true, ..Outcome::default() }
             }
@@ -96,7 +102,7 @@ impl Pass<'_> {
     }
 
     /// No operation is under way: one may have been asked for, or be due.
-    async fn begin(
+    pub(super) async fn begin(
         &mut self,
         application: &Application,
         targets: &Arc<Targets>,
@@ -105,23 +111,26 @@ impl Pass<'_> {
     ) -> Result<Outcome, Error> {
         let asked = &self.object["operation"];
         self.load_state().await;
-        let request = if asked["sync"].is_object() && !self.memory.taken(asked) {
+        let request = if let Some(request) = self.awaited_request() {
+            if self.object["status"]["operationState"]["phase"] == "Terminating" {
+                return Ok(self.refused(request, "Failed", "Operation terminated", findings));
+            }
+            request
+        } else if asked["sync"].is_object() && !self.memory.taken(asked) {
             if let Window::Closed(message) = self.site().window(Initiator::Person, None, self.now) {
                 return Ok(self.blocked(asked.clone(), message, findings));
             }
             self.memory.take(asked);
             self.memory.interrupted = None;
-            if let Some(message) = not_supported(asked, application, compared) {
-                let time = meta::format_time(self.now);
-                let state = json!({"operation": asked, "phase": "Error", "message": message, "startedAt": time,
-                    "finishedAt": time, "syncResult": {"revision": ""}});
-                findings.operation = Some(state.clone());
-                self.memory.state = Some(state);
-                return Ok(Outcome { acted: true, ended: true, ..Outcome::default() });
+            if asked["sync"]["dryRun"] == true {
+                let message = "operation.sync.dryRun is not supported yet";
+                return Ok(self.refused(asked.clone(), "Error", message, findings));
             }
             asked.clone()
         } else if let Some(request) = self.memory.interrupted.take() {
             request
+        } else if compared.failed.is_some() {
+            return Ok(Outcome::default());
         } else {
             match self.due(application, targets, compared) {
                 Due::Nothing { sync_error, wait } => {
@@ -130,20 +139,43 @@ impl Pass<'_> {
                 Due::Sync(request) => request,
             }
         };
+        let (deployment, resources) = match self.subject(application, compared, &request).await? {
+            Subject::Ready(deployment, resources) => (deployment, resources),
+            Subject::Tracked => {
+                if let Some(message) = &compared.failed {
+                    return Ok(self.refused(request, "Error", message, findings));
+                }
+                let deployment = Deployment {
+                    targets: Arc::clone(targets),
+                    revisions: compared.revisions.clone(),
+                    sources: application.sources.clone(),
+                    multi_source: application.multi_source,
+                };
+                (deployment, compared.resources.clone())
+            }
+            Subject::NotYet(state) => {
+                findings.operation = Some(state.clone());
+                self.memory.state = Some(state);
+                return Ok(Outcome::default());
+            }
+            Subject::Refused(message) => return Ok(self.refused(request, "Error", &message, findings)),
+        };
         let context = self.syncing(application);
-        let (targets, revisions) = (Arc::clone(targets), compared.revisions.clone());
-        let mut operation = Operation::start(
-            &context,
-            application,
-            request,
-            targets,
-            revisions,
-            &compared.resources,
-            self.now,
-        )
-        .await?;
-        let progress = operation.advance(&context, application, &compared.resources, self.now).await?;
-        Ok(self.took(application, operation, progress, findings))
+        let operation = Operation::start(&context, application, request, deployment, &resources, self.now);
+        let mut operation = operation.await?;
+        let progress = operation.advance(&context, application, &resources, self.now).await?;
+        Ok(self.took(operation, progress, findings))
+    }
+
+    /// What was asked for ends before it began.
+    fn refused(&mut self, request: Value, phase: &str, message: &str, findings: &mut Findings) -> Outcome {
+        self.memory.instead = None;
+        let time = meta::format_time(self.now);
+        let state = json!({"operation": request, "phase": phase, "message": message, "startedAt": time,
+            "finishedAt": time, "syncResult": {"revision": ""}});
+        findings.operation = Some(state.clone());
+        self.memory.state = Some(state);
+        Outcome { acted: true, ended: true, ..Outcome::default() }
     }
 
     /// What a person asked for waits until a window permits it.
@@ -363,7 +395,7 @@ fn unsynced(compared: &Compared, except: &BTreeSet<ResourceKey>) -> Value {
     Value::Array(list.collect())
 }
 
-fn deployed(application: &Application, operation: &Operation, now: Timestamp) -> Value {
+fn deployed(operation: &Operation, now: Timestamp) -> Value {
     let mut entry = json!({
         "deployStartedAt": meta::format_time(operation.started()),
         "deployedAt": meta::format_time(now),
@@ -372,29 +404,8 @@ fn deployed(application: &Application, operation: &Operation, now: Timestamp) ->
     if entry["initiatedBy"].is_null() {
         entry["initiatedBy"] = json!({});
     }
-    application.revisions_into(operation.revisions(), &mut entry);
-    application.sources_into(&mut entry);
+    operation.deployment().name_in(&mut entry);
     entry
-}
-
-/// What of a person's request cannot be done.
-fn not_supported(asked: &Value, application: &Application, compared: &Compared) -> Option<String> {
-    let wanted = &asked["sync"];
-    if wanted["dryRun"] == true {
-        return Some("operation.sync.dryRun is not supported yet".to_owned());
-    }
-    if wanted["manifests"].as_array().is_some_and(|manifests| !manifests.is_empty()) {
-        return Some("operation.sync.manifests is not supported yet".to_owned());
-    }
-    let revision = wanted["revision"].as_str().unwrap_or_default();
-    let tracked = application.sources.first().map_or("", |source| source.target_revision());
-    let known = revision.is_empty()
-        || revision == tracked
-        || (revision == "HEAD" && tracked.is_empty())
-        || compared.revisions.iter().any(|resolved| resolved == revision);
-    (!known).then(|| {
-        format!("operation.sync.revision {revision}: syncing to another revision than the tracked one is not supported yet")
-    })
 }
 
 /// Whether anything that resources wait for is there now.

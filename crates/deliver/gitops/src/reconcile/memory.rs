@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::follow::News;
+use super::instead::Instead;
 use crate::application::{Application, Source};
 use crate::beside::Changes;
 use crate::clusters::Cluster;
@@ -47,6 +48,8 @@ pub(super) struct Memory {
     uses: Option<(String, Arc<Cluster>)>,
     pub(super) interests: BTreeSet<ResourceKey>,
     pub(super) operation: Option<Operation>,
+    /// What the operation deploys, or is to, if that is not what the spec tracks.
+    pub(super) instead: Option<Instead>,
     /// What the last operation could not apply for lack of a namespace or kind.
     pub(super) deferred: Vec<Deferred>,
     /// Whether any of that is there now.
@@ -105,7 +108,7 @@ pub(super) enum Known {
 }
 
 /// How long a pass waits for a rendering before it lets the task wake the next one.
-const PATIENCE: Duration = Duration::from_millis(250);
+pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 
 impl Memory {
     /// Takes note of the project and of the cluster that the Application uses now.

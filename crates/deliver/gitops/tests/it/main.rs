@@ -9,6 +9,7 @@ mod clusters;
 mod flow;
 mod operations;
 mod projects;
+mod rollback;
 mod roots;
 mod sets;
 mod world;
