@@ -129,8 +129,14 @@ impl This<'_> {
                 let automated = state["operation"]["initiatedBy"]["automated"] == true;
                 node = node.blocked(text(state, "/phase").to_owned());
                 if automated {
+                    // A missing namespace or kind is waited for.
+                    let until = if awaits_something(message) {
+                        "that is there or Git changes"
+                    } else {
+                        "Git changes"
+                    };
                     node = node.with_hint(format!(
-                        "nothing is tried again before Git changes; `mainstay app sync {}` does it now",
+                        "nothing is tried again before {until}; `mainstay app sync {}` does it now",
                         self.name()
                     ));
                 }
@@ -303,4 +309,10 @@ fn is_passive(target: &Target) -> bool {
         "argoproj.io" => target.kind == "AppProject",
         _ => false,
     }
+}
+
+/// Whether a sync failed only because something is not there yet: then it goes on by itself once it is.
+fn awaits_something(message: &str) -> bool {
+    message.starts_with("namespaces \"") && message.ends_with("\" not found")
+        || message.starts_with("The Kubernetes API could not find ")
 }

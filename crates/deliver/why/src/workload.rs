@@ -25,7 +25,7 @@ pub(crate) fn workload(path: &Path<'_>, target: &Target, object: &Value) -> Node
     if object["spec"]["paused"] == true {
         node.say("spec.paused is set");
     }
-    if meta::generation(object) > number(object, "/status/observedGeneration") {
+    if meta::generation(object) > observed(object) {
         node.say("its controller has not looked at its newest generation yet");
     }
     for condition in array(object, "/status/conditions") {
@@ -164,4 +164,23 @@ pub(crate) fn cron_job(path: &Path<'_>, target: &Target, object: &Value) -> Node
         add_warnings(path, target, &mut node);
     }
     node
+}
+
+/// The generation that the controller has looked at; a Rollout's is a text.
+fn observed(object: &Value) -> i64 {
+    let observed = &object["status"]["observedGeneration"];
+    observed.as_str().and_then(|text| text.parse().ok()).or_else(|| observed.as_i64()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_generation_of_a_rollout_is_a_text() {
+        for (generation, seen) in [(json!("7"), 7), (json!(7), 7), (Value::Null, 0)] {
+            assert_eq!(observed(&json!({"status": {"observedGeneration": generation}})), seen);
+        }
+    }
 }

@@ -73,7 +73,7 @@ pub(crate) struct SpecFlags {
     #[arg(long, value_name = "FILE")]
     pub(crate) values_literal_file: Option<PathBuf>,
     /// A Helm parameter (repeatable).
-    #[arg(long, short = 'P', visible_alias = "parameter", value_name = "NAME=VALUE")]
+    #[arg(long, short = 'p', visible_alias = "parameter", value_name = "NAME=VALUE")]
     pub(crate) helm_set: Vec<String>,
     /// A Helm parameter that is a text (repeatable).
     #[arg(long, value_name = "NAME=VALUE")]
