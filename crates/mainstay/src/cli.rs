@@ -107,7 +107,7 @@ pub(crate) struct Up {
     /// A namespace whose pods may be privileged, use host namespaces and mount host paths, or `all` (repeatable).
     #[arg(long, value_name = "NAMESPACE")]
     pub(crate) allow_privileged: Vec<String>,
-    /// Ask this address first for a registry's images, as in docker.io=http://127.0.0.1:5000 (repeatable).
+    /// Ask this address first for a host's images and charts, as in docker.io=http://127.0.0.1:5000 (repeatable).
     #[arg(long = "mirror", value_name = "HOST=URL", value_parser = pair)]
     pub(crate) mirrors: Vec<(String, String)>,
     /// The port of the Kubernetes API [default: 6443].

@@ -53,7 +53,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long an index or list of tags is taken for current without asking.
     pub index_age: Duration,
-    /// Mirrors and certificate authorities of OCI registries; its deadlines are not used.
+    /// Mirrors, of Helm repositories' hosts too, and certificate authorities of OCI registries; its deadlines are not
+    /// used.
     pub registry: RegistryConfig,
 }
 

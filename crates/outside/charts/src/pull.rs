@@ -352,7 +352,40 @@ impl Charts {
         Err(invalid("failed to fetch index.yaml : 404 Not Found".to_owned()))
     }
 
+    /// Asks the mirrors of a host first. They get neither credentials nor a query, which may be a token.
     async fn get(
+        &self,
+        repository: &Repository,
+        base: &Url,
+        url: &Url,
+        known: Validators,
+        limit: u64,
+    ) -> Result<Answer, Error> {
+        for mirror in self.mirrored(url) {
+            let answer = self.get_from(&Repository::default(), &mirror, &mirror, known.clone(), limit).await;
+            match answer {
+                Ok(Answer::NotFound) | Err(Error::Unreachable { .. } | Error::Fetch { .. }) => {
+                    tracing::debug!(mirror = shown(mirror.as_str()), "a mirror has no answer");
+                }
+                answer => return answer,
+            }
+        }
+        self.get_from(repository, base, url, known, limit).await
+    }
+
+    /// The same path at the mirrors of its host.
+    fn mirrored(&self, url: &Url) -> Vec<Url> {
+        let mirrors = url.host_str().and_then(|host| self.0.config.registry.mirrors.get(host));
+        let mirrors = mirrors.into_iter().flatten().filter_map(|mirror| Url::parse(mirror).ok());
+        let placed = mirrors.map(|mut mirror| {
+            let path = format!("{}{}", mirror.path().trim_end_matches('/'), url.path());
+            mirror.set_path(&path);
+            mirror
+        });
+        placed.collect()
+    }
+
+    async fn get_from(
         &self,
         repository: &Repository,
         base: &Url,

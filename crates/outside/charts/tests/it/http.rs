@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use base64::Engine as _;
-use charts::{Charts, Error, Freshness, Repository};
+use charts::{Charts, Config, Error, Freshness, Repository};
 use test_kit::{FileServer, Serving, free_port};
 
 use crate::world::World;
@@ -204,4 +204,31 @@ async fn failures_name_the_repository_and_the_cause() {
     let asked = server.seen().len();
     charts.pull(&Repository::new(server.url()), "web", "*", RECENT).await.unwrap_err();
     assert_eq!(server.seen().len(), asked, "a failure is remembered");
+}
+
+#[tokio::test]
+async fn mirrors_answer_for_a_host_and_get_no_secret() {
+    let world = World::new();
+    world.chart("web", "1.2.3");
+    world.index();
+    let (mirror, empty) = (FileServer::start(world.directory.path()), tempfile::tempdir().unwrap());
+    let nothing = FileServer::start(empty.path());
+    let mut config = Config::new(world.path("cache-of-mirrors"));
+    let places = vec![format!("http://127.0.0.1:{}", free_port()), nothing.url(), mirror.url()];
+    config.registry.mirrors.insert("charts.example.invalid".to_owned(), places);
+    let charts = Charts::new(config);
+    let repository = Repository {
+        username: "alice".to_owned(),
+        password: "sesame".to_owned(),
+        pass_credentials: true,
+        ..Repository::new("https://charts.example.invalid/served?token=t")
+    };
+    let pulled = charts.pull(&repository, "web", "^1", RECENT).await.unwrap();
+    assert_eq!(pulled.version, "1.2.3");
+    let seen = mirror.seen();
+    assert!(seen.iter().any(|seen| seen.path == "/served/web-1.2.3.tgz"), "{seen:?}");
+    assert!(seen.iter().all(|seen| seen.authorization.is_none() && !seen.path.contains("token")), "{seen:?}");
+    // Who is not mirrored is asked as before.
+    let error = charts.pull(&Repository::new("https://other.example.invalid"), "web", "", RECENT).await;
+    assert!(matches!(error, Err(Error::Unreachable { .. })), "{error:?}");
 }
