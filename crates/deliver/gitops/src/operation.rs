@@ -469,6 +469,10 @@ impl Operation {
     pub(crate) fn state(&self) -> Value {
         let mut result = json!({"resources": self.results.to_value(&self.deployment.targets)});
         self.deployment.name_in(&mut result);
+        // The schema of Argo CD's own definition requires it of several sources too.
+        if result["revision"].is_null() {
+            result["revision"] = "".into();
+        }
         if !self.managed_metadata.is_null() {
             result["managedNamespaceMetadata"] = self.managed_metadata.clone();
         }

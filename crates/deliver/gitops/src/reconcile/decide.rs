@@ -291,8 +291,10 @@ impl Pass<'_> {
         let mut wanted = json!({});
         application.revisions_into(&compared.revisions, &mut wanted);
         application.sources_into(&mut wanted);
-        let same_revision = ["revision", "revisions"].iter().all(|field| wanted[*field] == result[*field]);
-        let same_source = ["source", "sources"].iter().all(|field| wanted[*field] == result[*field]);
+        let given = |value: &Value| Some(value.clone()).filter(|value| *value != "" && !value.is_null());
+        let same = |field: &str| given(&wanted[field]) == given(&result[field]);
+        let (same_revision, same_source) =
+            (same("revision") && same("revisions"), same("source") && same("sources"));
         let same_manifests = self.memory.synced == Some(targets.hash);
         Some(LastSync {
             same: same_source && (same_revision || same_manifests),

@@ -6,6 +6,7 @@ mod behaviour;
 mod charts;
 mod checkmate;
 mod clusters;
+mod codedang;
 mod flow;
 mod operations;
 mod projects;

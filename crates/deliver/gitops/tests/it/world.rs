@@ -44,6 +44,11 @@ impl Drop for Running {
 
 impl World {
     pub(crate) async fn new() -> World {
+        World::mirroring(&[], "").await
+    }
+
+    /// A world in which one place has the charts of these hosts.
+    pub(crate) async fn mirroring(hosts: &[&str], url: &str) -> World {
         let cluster = Cluster::start().await;
         cluster.grant(gitops::rules()).await;
         let client = cluster.admin();
@@ -55,6 +60,9 @@ impl World {
         config.deadlines.connect = Duration::from_secs(2);
         // A test does not wait for an index to grow old.
         config.index_age = Duration::ZERO;
+        for host in hosts {
+            config.registry.mirrors.insert((*host).to_owned(), vec![url.to_owned()]);
+        }
         let charts = charts::Charts::new(config);
         let world = World { client, repositories, charts, cluster, _cache: cache };
         world.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "argocd"}})).await;
