@@ -352,3 +352,51 @@ async fn a_rollout_in_steps_is_told_to_be_missing() {
     condition(&world, "set", "InvalidRolloutConfig", "True", "RollingSync is not supported").await;
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn applications_follow_pull_requests() {
+    let (world, _repository) = shop().await;
+    let served = tempfile::tempdir().unwrap();
+    let file = served.path().join("repos/o/r/pulls");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let pull = |number: u64| {
+        json!({"number": number, "title": "t", "user": {"login": "alice"}, "labels": [{"name": "preview"}],
+            "head": {"ref": "HEAD", "sha": "0123456789abcdef"}, "base": {"ref": "main"}})
+    };
+    std::fs::write(&file, json!([pull(7), pull(8)]).to_string()).unwrap();
+    let github = test_kit::FileServer::start(served.path());
+    let token = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "github", "namespace": "argocd"},
+        "stringData": {"token": "sesame"}});
+    let running = world.start(Settings::default());
+    let block = json!({"owner": "o", "repo": "r", "api": github.url(), "labels": ["preview"],
+        "tokenRef": {"secretName": "github", "key": "token"}});
+    let generator = json!([{"pullRequest": {"github": block, "requeueAfterSeconds": 1}}]);
+    let mut previews = set("previews", generator);
+    previews["spec"]["template"]["metadata"]["name"] = "preview-{{.number}}".into();
+    previews["spec"]["template"]["spec"]["destination"]["namespace"] = "preview-{{.number}}".into();
+    world.create(previews).await;
+    condition(&world, "previews", "ErrorOccurred", "True", "Secret argocd/github not found").await;
+    world.create(token).await;
+    refresh(&world).await;
+    applications(&world, &["preview-7", "preview-8"]).await;
+    world.synced("preview-7").await;
+    assert!(github.seen().iter().all(|seen| seen.authorization.as_deref() == Some("Bearer sesame")));
+
+    // One is closed; while the host does not answer, nothing is deleted.
+    std::fs::write(&file, json!([pull(8)]).to_string()).unwrap();
+    refresh(&world).await;
+    applications(&world, &["preview-8"]).await;
+    std::fs::remove_file(&file).unwrap();
+    refresh(&world).await;
+    let set = condition(&world, "previews", "ErrorOccurred", "True", "404").await;
+    assert!(!set.to_string().contains("sesame"));
+    applications(&world, &["preview-8"]).await;
+    running.stop().await;
+}
+
+async fn refresh(world: &World) {
+    let annotations = json!({"argocd.argoproj.io/application-set-refresh": "true"});
+    world
+        .change(&APPLICATION_SETS, "argocd", "previews", json!({"metadata": {"annotations": annotations}}))
+        .await;
+}
