@@ -111,6 +111,19 @@ impl Application {
         })
     }
 
+    /// Adds what the settings ignore of every application. The rules are known to be good.
+    pub(crate) fn also_ignoring(&mut self, rules: &[Value]) {
+        if rules.is_empty() {
+            return;
+        }
+        let own = self.ignore_differences.as_array().into_iter().flatten();
+        let all = Value::Array(own.chain(rules).cloned().collect());
+        if let Ok(ignore) = IgnoreRules::parse(&all) {
+            self.ignore = ignore;
+            self.ignore_differences = all;
+        }
+    }
+
     /// `source` or `sources` as status fields repeat it.
     pub(crate) fn sources_into(&self, target: &mut Value) {
         sources_into(&self.sources, self.multi_source, target);

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use registered::Registered;
-pub(crate) use settings::ArgoSettings;
+pub(crate) use settings::{ArgoSettings, Kinds};
 
 /// The project that everything is in that names none.
 const DEFAULT_PROJECT: &str = "default";
@@ -82,6 +82,13 @@ impl Snapshot {
             snapshot.put(Kind::Clusters, meta::name(&secret).to_owned(), Some(secret));
         }
         Ok(snapshot)
+    }
+
+    /// The settings alone, read once.
+    pub(crate) async fn settings_of(client: &Client, namespace: &str) -> Result<ArgoSettings, client::Error> {
+        let map =
+            Api::new(client, &resource::CONFIG_MAPS).find(&Key::namespaced(namespace, SETTINGS)).await?;
+        Ok(ArgoSettings::read(map.as_ref().unwrap_or(&Value::Null)))
     }
 
     pub(crate) fn clusters(&self) -> impl Iterator<Item = &Arc<Registered>> {

@@ -312,25 +312,26 @@ enum Found {
     Registered(Arc<Registered>),
 }
 
-/// A client for the cluster of a destination, where no controller follows the clusters.
+/// The server of a destination and a client for it, where no controller follows the clusters.
 pub(crate) async fn destination(
     local: &Client,
     namespace: &str,
     destination: &Value,
-) -> Result<Client, PreviewError> {
+) -> Result<(String, Client), PreviewError> {
+    let here = || (IN_CLUSTER_SERVER.to_owned(), local.clone());
     if let Ok(Found::Local) = find(&Snapshot::default(), destination) {
-        return Ok(local.clone());
+        return Ok(here());
     }
     let beside = Snapshot::of_clusters(local, namespace).await?;
     let registered = match find(&beside, destination).map_err(PreviewError::Destination)? {
-        Found::Local => return Ok(local.clone()),
-        Found::Registered(registered) if registered.server == IN_CLUSTER_SERVER => return Ok(local.clone()),
+        Found::Local => return Ok(here()),
+        Found::Registered(registered) if registered.server == IN_CLUSTER_SERVER => return Ok(here()),
         Found::Registered(registered) => registered,
     };
     let name = &registered.name;
     let remote = registered.remote.as_ref();
     let remote = remote.map_err(|reason| PreviewError::Destination(format!("cluster {name:?}: {reason}")))?;
-    Ok(remote::connect(remote).await?)
+    Ok((registered.server.clone(), remote::connect(remote).await?))
 }
 
 /// Whether a destination names a cluster.

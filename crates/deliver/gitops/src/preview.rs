@@ -16,6 +16,7 @@ use sync::{Comparison, Method, ResourceKey, TrackingId, compare};
 use tokio::sync::Semaphore;
 
 use crate::application::Application;
+use crate::beside::Snapshot;
 use crate::clusters::{self, kube_version};
 use crate::comparison::read;
 use crate::generate::{self, Request};
@@ -23,7 +24,7 @@ use crate::metrics::Work;
 use crate::places::Places;
 use crate::reconcile::read_or_make_seed;
 use crate::render::RenderError;
-use crate::targets::{self, Target};
+use crate::targets::{self, Managed, Target};
 
 /// Reads at the same time.
 const PARALLEL_READS: usize = 16;
@@ -113,8 +114,10 @@ pub enum PreviewError {
 /// If it does not render, or the cluster does not answer.
 pub async fn preview(request: PreviewRequest) -> Result<Preview, PreviewError> {
     let PreviewRequest { client, namespace, application: object, repositories, charts, refresh } = request;
-    let application = Application::read(&object, &namespace).map_err(RenderError::new)?;
-    let there = clusters::destination(&client, &namespace, &application.destination).await?;
+    let mut application = Application::read(&object, &namespace).map_err(RenderError::new)?;
+    let settings = Snapshot::settings_of(&client, &namespace).await?;
+    application.also_ignoring(&settings.ignore);
+    let (server, there) = clusters::destination(&client, &namespace, &application.destination).await?;
     let resources = Resources::new(there.clone());
     let catalog = resources.catalog().await?;
     let seed = read_or_make_seed(&client, &namespace).await?;
@@ -127,7 +130,8 @@ pub async fn preview(request: PreviewRequest) -> Result<Preview, PreviewError> {
     let generated = generate::generate(&places, &renderers, Arc::new(Work::default()), wanted, None);
     let generated = generated.await.map_err(|failure| RenderError::new(failure.message))?;
     let manifests = generated.manifests.unwrap_or_default();
-    let targets = targets::prepare(manifests, &application, &catalog);
+    let managed = Managed { kinds: &settings.kinds, server: &server };
+    let targets = targets::prepare(manifests, &application, &catalog, &managed);
     let known: BTreeSet<ResourceKey> = targets.keys();
     let present = stream::iter(&targets.list).map(|target| present(&there, &application, target));
     let mut list: Vec<Result<Previewed, client::Error>> = present.buffered(PARALLEL_READS).collect().await;

@@ -28,7 +28,7 @@ use crate::error::Error;
 use crate::metrics::{Count, Work};
 use crate::operation::{OperationPhase, Syncing};
 use crate::status::{self, Compared, Condition, Findings};
-use crate::targets::Targets;
+use crate::targets::{Managed, Targets};
 use memory::{Known, Memory};
 pub(crate) use seed::read_or_make as read_or_make_seed;
 pub(crate) use shared::Shared;
@@ -121,6 +121,7 @@ impl Pass<'_> {
         };
         let cluster = Arc::clone(&site.place.cluster);
         self.memory.using(self.key, &application.project, &cluster);
+        self.memory.managing(&site.settings);
         self.site = Some(site);
         match cluster.connection() {
             Connection::Up => {}
@@ -148,7 +149,9 @@ impl Pass<'_> {
                 self.without_manifests(&application, message, retry, refresh.is_some()).await?
             }
             Known::Ready => {
-                self.memory.prepare(&application, &catalog);
+                let settings = Arc::clone(&self.site().settings);
+                let managed = Managed { kinds: &settings.kinds, server: cluster.server() };
+                self.memory.prepare(&application, &catalog, &managed);
                 self.with_manifests(&application, refresh.is_some()).await?
             }
         };
@@ -162,9 +165,10 @@ impl Pass<'_> {
 
     async fn read(&self) -> Result<(Application, Site), NoSite> {
         let application = Application::read(self.object, &self.shared.settings.namespace);
-        let application = application
+        let mut application = application
             .map_err(|message| NoSite::Invalid(vec![Condition::new("InvalidSpecError", message)]))?;
         let site = self.shared.site(&application).await?;
+        application.also_ignoring(&site.settings.ignore);
         Ok((application, site))
     }
 

@@ -10,6 +10,7 @@ use sync::hooks::{HookType, Role, role};
 use sync::{ResourceKey, tracking};
 
 use crate::application::Application;
+use crate::beside::Kinds;
 
 /// One manifest. It is kept as text, which is a third of the size of its tree.
 #[derive(Debug)]
@@ -62,15 +63,20 @@ impl Targets {
     }
 }
 
-/// Kinds that no application manages.
-fn is_excluded(gvk: &GroupVersionKind) -> bool {
-    matches!(gvk.group.as_str(), "events.k8s.io" | "metrics.k8s.io")
-        || (gvk.group.is_empty() && gvk.kind == "Event")
-        || (gvk.group == "coordination.k8s.io" && gvk.kind == "Lease")
+/// Which kinds are managed on a cluster.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Managed<'a> {
+    pub(crate) kinds: &'a Kinds,
+    pub(crate) server: &'a str,
 }
 
 /// Makes manifests ready. A later manifest of the same key replaces an earlier one.
-pub(crate) fn prepare(manifests: Vec<Value>, application: &Application, catalog: &Catalog) -> Targets {
+pub(crate) fn prepare(
+    manifests: Vec<Value>,
+    application: &Application,
+    catalog: &Catalog,
+    managed: &Managed<'_>,
+) -> Targets {
     let brought = scopes(&manifests);
     let mut targets: BTreeMap<ResourceKey, (usize, Target)> = BTreeMap::new();
     let mut seen: BTreeMap<ResourceKey, usize> = BTreeMap::new();
@@ -78,7 +84,7 @@ pub(crate) fn prepare(manifests: Vec<Value>, application: &Application, catalog:
     let mut unsupported: BTreeSet<String> = BTreeSet::new();
     for (position, mut manifest) in manifests.into_iter().enumerate() {
         let Some(gvk) = GroupVersionKind::of(&manifest) else { continue };
-        if is_excluded(&gvk) {
+        if managed.kinds.exclude_of(&gvk, managed.server) {
             excluded.insert(format!("{}/{}", gvk.group, gvk.kind));
             continue;
         }

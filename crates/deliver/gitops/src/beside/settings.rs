@@ -1,31 +1,181 @@
 //! The settings in `argocd-cm` that the controller keeps.
 
-use objects::Value;
 use objects::selector::LabelSelector;
+use objects::{GroupVersionKind, Value};
+use sync::{IgnoreRules, glob};
 
-/// What the settings say, as far as anything here depends on it.
+/// What the settings say, as far as anything here depends on it. What cannot be read is said in the log and left out.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct ArgoSettings {
     /// Projects that add to those whose labels match.
     pub(crate) global_projects: Vec<(String, LabelSelector)>,
     /// Whether syncs are to act as the service accounts that projects name.
     pub(crate) impersonation: bool,
+    /// Which kinds are managed at all.
+    pub(crate) kinds: Kinds,
+    /// Rules as in an Application's `ignoreDifferences`, for all of them.
+    pub(crate) ignore: Vec<Value>,
+}
+
+/// `resource.inclusions` and `resource.exclusions`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Kinds {
+    included: Vec<Filter>,
+    excluded: Vec<Filter>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Filter {
+    groups: Vec<String>,
+    kinds: Vec<String>,
+    clusters: Vec<String>,
+}
+
+impl Filter {
+    fn read(entry: &Value) -> Self {
+        let list = |field: &str| {
+            let entries = entry[field].as_array().into_iter().flatten();
+            entries.filter_map(|entry| Some(entry.as_str()?.to_owned())).collect()
+        };
+        Self { groups: list("apiGroups"), kinds: list("kinds"), clusters: list("clusters") }
+    }
+
+    /// Groups and clusters are globs; an empty list is all.
+    fn matches(&self, group: &str, kind: &str, server: &str) -> bool {
+        let any = |list: &[String], text: &str| {
+            list.is_empty() || list.iter().any(|pattern| glob::matches(pattern, text))
+        };
+        let kinds = self.kinds.is_empty() || self.kinds.iter().any(|known| known == "*" || known == kind);
+        kinds && any(&self.groups, group) && any(&self.clusters, server)
+    }
+}
+
+impl Kinds {
+    /// Whether objects of a kind are left alone on a cluster.
+    pub(crate) fn exclude(&self, group: &str, kind: &str, server: &str) -> bool {
+        // Upstream's own list cannot be taken back.
+        let never = matches!(group, "events.k8s.io" | "metrics.k8s.io")
+            || (group.is_empty() && kind == "Event")
+            || (group == "coordination.k8s.io" && kind == "Lease");
+        let one = |filters: &[Filter]| filters.iter().any(|filter| filter.matches(group, kind, server));
+        never || !(self.included.is_empty() || one(&self.included)) || one(&self.excluded)
+    }
+
+    pub(crate) fn exclude_of(&self, gvk: &GroupVersionKind, server: &str) -> bool {
+        self.exclude(&gvk.group, &gvk.kind, server)
+    }
 }
 
 impl ArgoSettings {
     pub(super) fn read(map: &Value) -> Self {
         let text = |key: &str| map["data"][key].as_str().unwrap_or_default();
-        let globals = yaml::from_str(text("globalProjects")).unwrap_or_else(|error| {
-            tracing::warn!(key = "globalProjects", error = %error, "a setting of argocd-cm cannot be read");
-            Value::Null
-        });
-        let globals = globals.as_array().into_iter().flatten().filter_map(|entry| {
+        let list = |key: &str| {
+            let value = parsed(key, text(key));
+            value.as_array().cloned().unwrap_or_default()
+        };
+        let globals = list("globalProjects").into_iter().filter_map(|entry| {
             let selector = LabelSelector::from_object(&entry["labelSelector"]).ok()?;
             Some((entry["projectName"].as_str()?.to_owned(), selector))
         });
+        let filters = |key: &str| list(key).iter().map(Filter::read).collect();
         Self {
             global_projects: globals.collect(),
             impersonation: text("application.sync.impersonation.enabled") == "true",
+            kinds: Kinds {
+                included: filters("resource.inclusions"),
+                excluded: filters("resource.exclusions"),
+            },
+            ignore: ignored(map),
         }
+    }
+}
+
+fn parsed(key: &str, text: &str) -> Value {
+    yaml::from_str(text).unwrap_or_else(|error| {
+        tracing::warn!(key, error = %error, "a setting of argocd-cm cannot be read");
+        Value::Null
+    })
+}
+
+/// `resource.customizations.ignoreDifferences.GROUP_KIND`, `….all`, and the same in the one map that was before them.
+fn ignored(map: &Value) -> Vec<Value> {
+    const EACH: &str = "resource.customizations.ignoreDifferences.";
+    let mut rules = Vec::new();
+    for (key, text) in map["data"].as_object().into_iter().flatten() {
+        let Some(of) = key.strip_prefix(EACH) else { continue };
+        let (group, kind) = match of {
+            "all" => ("*", "*"),
+            of => of.rsplit_once('_').unwrap_or(("", of)),
+        };
+        rules.extend(rule(key, group, kind, text.as_str().unwrap_or_default()));
+    }
+    let one = "resource.customizations";
+    let customizations = parsed(one, map["data"][one].as_str().unwrap_or_default());
+    for (of, customization) in customizations.as_object().into_iter().flatten() {
+        let (group, kind) = of.split_once('/').unwrap_or(("", of));
+        if let Some(text) = customization["ignoreDifferences"].as_str() {
+            rules.extend(rule(one, group, kind, text));
+        }
+    }
+    rules
+}
+
+fn rule(key: &str, group: &str, kind: &str, text: &str) -> Option<Value> {
+    let mut rule = parsed(key, text);
+    let fields = rule.as_object_mut()?;
+    fields.insert("group".to_owned(), group.into());
+    fields.insert("kind".to_owned(), kind.into());
+    match IgnoreRules::parse(&Value::Array(vec![rule.clone()])) {
+        Ok(_) => Some(rule),
+        Err(error) => {
+            tracing::warn!(key, error = %error, "a setting of argocd-cm cannot be read");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn settings(data: Value) -> ArgoSettings {
+        ArgoSettings::read(&json!({"data": data}))
+    }
+
+    #[test]
+    fn kinds_are_included_and_excluded() {
+        let kinds = settings(json!({
+            "resource.inclusions": "- apiGroups: ['', '*.example.org']\n- kinds: [Deployment]",
+            "resource.exclusions": "- apiGroups: ['']\n  kinds: [Endpoints]\n- kinds: ['*']\n  clusters: ['https://far*']",
+        }))
+        .kinds;
+        let near = "https://near";
+        for (group, kind, server, excluded) in [
+            ("", "ConfigMap", near, false),
+            ("", "Endpoints", near, true),
+            ("a.example.org", "Anything", near, false),
+            ("apps", "Deployment", near, false),
+            ("apps", "DaemonSet", near, true),
+            ("", "ConfigMap", "https://far:6443", true),
+            ("", "Event", near, true),
+        ] {
+            assert_eq!(kinds.exclude(group, kind, server), excluded, "{group} {kind} {server}");
+        }
+        assert!(!Kinds::default().exclude("apps", "DaemonSet", near));
+    }
+
+    #[test]
+    fn ignored_fields_come_from_both_forms() {
+        let ignore = settings(json!({
+            "resource.customizations.ignoreDifferences.all": "jsonPointers: [/metadata/labels/a]",
+            "resource.customizations.ignoreDifferences.apps_Deployment": "jqPathExpressions: ['.spec.replicas']",
+            "resource.customizations.ignoreDifferences.Service": "jsonPointers: [no pointer]",
+            "resource.customizations": "apps/StatefulSet:\n  ignoreDifferences: |\n    jsonPointers: [/spec/replicas]\n",
+        }))
+        .ignore;
+        let of =
+            |rule: &Value| format!("{} {}", rule["group"].as_str().unwrap(), rule["kind"].as_str().unwrap());
+        assert_eq!(ignore.iter().map(of).collect::<Vec<_>>(), ["* *", "apps Deployment", "apps StatefulSet"]);
     }
 }

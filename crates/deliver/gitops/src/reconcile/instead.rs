@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::generate::{self, Failure, Generated, Request};
 use crate::operation::Deployment;
 use crate::status::Compared;
-use crate::targets::{self, Targets};
+use crate::targets::{self, Managed, Targets};
 
 /// What an operation deploys.
 #[derive(Debug, Clone, PartialEq)]
@@ -196,7 +196,9 @@ impl Pass<'_> {
         let (sources, multi_source) = (instead.wish.sources.clone(), instead.wish.multi_source);
         let cluster = self.cluster();
         let catalog = cluster.resources.catalog().await?;
-        let targets = Arc::new(targets::prepare(manifests, application, &catalog));
+        let settings = Arc::clone(&self.site().settings);
+        let managed = Managed { kinds: &settings.kinds, server: cluster.server() };
+        let targets = Arc::new(targets::prepare(manifests, application, &catalog, &managed));
         cluster.live.follow(&targets.kinds()).await;
         let resources = self.compare_instead(application, &targets).await?;
         Ok(Subject::Ready(Deployment { targets, revisions, sources, multi_source }, resources))

@@ -18,12 +18,12 @@ use super::Shared;
 use super::follow::News;
 use super::instead::Instead;
 use crate::application::{Application, Source};
-use crate::beside::Changes;
+use crate::beside::{ArgoSettings, Changes};
 use crate::clusters::Cluster;
 use crate::comparison::Comparisons;
 use crate::generate::{self, Earlier, Failure, Generated, Request, SourceType};
 use crate::operation::{Deferred, Operation};
-use crate::targets::{self, Targets};
+use crate::targets::{self, Managed, Targets};
 
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -46,6 +46,7 @@ pub(super) struct Memory {
     pub(super) comparisons: Comparisons,
     /// Where the Application goes, and by which project; `None` while its spec is invalid.
     uses: Option<(String, Arc<Cluster>)>,
+    settings: Option<Arc<ArgoSettings>>,
     pub(super) interests: BTreeSet<ResourceKey>,
     pub(super) operation: Option<Operation>,
     /// What the operation deploys, or is to, if that is not what the spec tracks.
@@ -120,6 +121,18 @@ impl Memory {
             self.manifests.get_or_insert_with(|| self.targets.manifests());
         }
         self.uses = Some((project.to_owned(), Arc::clone(cluster)));
+    }
+
+    /// Renders anew where the settings manage other kinds than before: what was left out is not remembered. Which live
+    /// objects count changes as well.
+    pub(super) fn managing(&mut self, settings: &Arc<ArgoSettings>) {
+        let same = self.settings.as_ref().is_none_or(|before| before.kinds == settings.kinds);
+        if !same {
+            self.rendered = None;
+            self.earlier = None;
+            self.comparisons = Comparisons::default();
+        }
+        self.settings = Some(Arc::clone(settings));
     }
 
     /// Forgets the cluster that the Application used.
@@ -333,14 +346,19 @@ impl Memory {
     }
 
     /// Makes new manifests ready, or old ones of kinds that were not served then.
-    pub(super) fn prepare(&mut self, application: &Application, catalog: &Arc<Catalog>) {
+    pub(super) fn prepare(
+        &mut self,
+        application: &Application,
+        catalog: &Arc<Catalog>,
+        managed: &Managed<'_>,
+    ) {
         let known_before = self.prepared_with.as_ref().is_some_and(|before| Arc::ptr_eq(before, catalog));
         let manifests = match self.manifests.take() {
             Some(manifests) => manifests,
             None if !known_before && self.targets.has_unknown_kinds() => self.targets.manifests(),
             None => return,
         };
-        self.targets = Arc::new(targets::prepare(manifests, application, catalog));
+        self.targets = Arc::new(targets::prepare(manifests, application, catalog, managed));
         self.prepared_with = Some(Arc::clone(catalog));
     }
 }

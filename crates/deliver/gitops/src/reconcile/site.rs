@@ -9,6 +9,7 @@ use sync::windows::{Initiator, Subject, Windows};
 
 use super::Shared;
 use crate::application::Application;
+use crate::beside::ArgoSettings;
 use crate::clusters::Place;
 use crate::status::Condition;
 
@@ -17,6 +18,7 @@ use crate::status::Condition;
 pub(crate) struct Site {
     pub(crate) project: Arc<Project>,
     pub(crate) place: Place,
+    pub(crate) settings: Arc<ArgoSettings>,
     windows: Windows,
 }
 
@@ -100,7 +102,7 @@ impl Shared {
             server: written("server"),
             namespace,
         });
-        Ok(Site { project, place, windows })
+        Ok(Site { project, place, settings: Arc::clone(beside.settings()), windows })
     }
 }
 
@@ -114,6 +116,7 @@ impl Site {
     /// Whether a live object may be seen as this application's; namespaced is what has a namespace, as upstream.
     pub(crate) fn permits_live(&self, key: &ResourceKey) -> bool {
         self.refuses(key, !key.namespace.is_empty()).is_none()
+            && !self.settings.kinds.exclude(&key.group, &key.kind, self.place.cluster.server())
     }
 
     /// Whether a sync may start, or, with `started`, go on.

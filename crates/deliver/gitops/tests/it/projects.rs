@@ -1,6 +1,6 @@
 //! What an AppProject permits.
 
-use client::resource::{APP_PROJECTS, APPLICATIONS, CONFIG_MAPS};
+use client::resource::{APP_PROJECTS, APPLICATIONS, CONFIG_MAPS, SECRETS};
 use gitops::Settings;
 use serde_json::{Value, json};
 
@@ -188,5 +188,44 @@ async fn a_cascade_deletes_only_what_the_project_permits() {
     world.object(&APPLICATIONS, "argocd", "shop", |object| object.is_none()).await;
     assert!(world.find(&CONFIG_MAPS, "shop", "one").await.is_none());
     assert!(world.find(&client::resource::SECRETS, "shop", "own").await.is_some(), "it is not the project's");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_exclude_kinds_and_ignore_fields() {
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: keys}\nstringData: {a: b}\n";
+    let files = [("shop/one.yaml", config_map("one", "1")), ("shop/keys.yaml", secret.to_owned())];
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    let (world, _repository) = World::with_files(&files).await;
+    let settings = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "argocd-cm", "namespace": "argocd"},
+    "data": {
+        "resource.exclusions": "- apiGroups: ['']\n  kinds: [Secret]\n",
+        "resource.customizations.ignoreDifferences.ConfigMap": "jsonPointers: [/data/key]\n",
+    }});
+    world.create(settings).await;
+    let running = world.start(Settings::default());
+    world.application("shop", "shop", automated()).await;
+    let shop = world.synced("shop").await;
+    world.condition("shop", "ExcludedResourceWarning", "/Secret is excluded in the settings").await;
+    assert_eq!(shop["status"]["resources"].as_array().unwrap().len(), 1, "{shop}");
+    assert!(world.find(&SECRETS, "shop", "keys").await.is_none());
+
+    // Drift of an ignored field stays until the settings change; then the Secret comes too, and is kept when it is
+    // excluded again.
+    world.change(&CONFIG_MAPS, "shop", "one", json!({"data": {"key": "edited", "other": "x"}})).await;
+    world.synced("shop").await;
+    let live = world.find(&CONFIG_MAPS, "shop", "one").await.unwrap();
+    assert_eq!(live["data"]["key"], "edited");
+    let none = json!({"data": {"resource.exclusions": null,
+        "resource.customizations.ignoreDifferences.ConfigMap": null}});
+    world.change(&CONFIG_MAPS, "argocd", "argocd-cm", none).await;
+    world.object(&CONFIG_MAPS, "shop", "one", |map| map.is_some_and(|map| map["data"]["key"] == "1")).await;
+    world.object(&SECRETS, "shop", "keys", |secret| secret.is_some()).await;
+    let again = json!({"data": {"resource.exclusions": "- kinds: [Secret]\n"}});
+    world.change(&CONFIG_MAPS, "argocd", "argocd-cm", again).await;
+    world.condition("shop", "ExcludedResourceWarning", "/Secret is excluded in the settings").await;
+    let shop = world.synced("shop").await;
+    assert_eq!(shop["status"]["resources"].as_array().unwrap().len(), 1, "{shop}");
+    assert!(world.find(&SECRETS, "shop", "keys").await.is_some(), "it is nobody's to prune");
     running.stop().await;
 }
