@@ -7,7 +7,7 @@ use client::{Api, Client, Key, ResourceType};
 use futures::{FutureExt as _, StreamExt as _, stream};
 use objects::{GroupVersionKind, Value, meta};
 use sha2::{Digest, Sha256};
-use sync::health::{self, Contribution};
+use sync::health::{self, Checks, Contribution};
 use sync::options::Deletion;
 use sync::project::Project;
 use sync::status::{self, ResourceStatus};
@@ -162,7 +162,14 @@ async fn compare(
     context.work.add(Count::Comparison);
     let state = seen;
     let manifest = target.map(Target::manifest);
-    let resource = Arc::new(judged(context.application, &key, target, manifest.as_ref(), live.as_ref()));
+    let resource = Arc::new(judged(
+        context.application,
+        &context.site.settings.checks,
+        &key,
+        target,
+        manifest.as_ref(),
+        live.as_ref(),
+    ));
     Ok(Some((key, Compared { target: target.map(|target| target.hash), live: state, resource })))
 }
 
@@ -181,6 +188,7 @@ pub(crate) async fn read(
 
 fn judged(
     application: &Application,
+    checks: &Checks,
     key: &ResourceKey,
     target: Option<&Target>,
     manifest: Option<&Value>,
@@ -201,7 +209,7 @@ fn judged(
         (None, Some(live)) => status::without_target(live, key),
         (None, None) => ResourceStatus { status: None, requires_pruning: false, hook: false, counts: false },
     };
-    let health = live.and_then(health::assess);
+    let health = live.and_then(|live| checks.assess(live));
     let confirm = |live: &Value| {
         application.options.pruning(live) == Deletion::Confirm
             || application.options.deleting(live) == Deletion::Confirm

@@ -3,6 +3,7 @@
 mod aggregate;
 mod conditions;
 mod custom;
+mod lua;
 mod pod;
 mod workloads;
 
@@ -11,6 +12,7 @@ use std::fmt;
 use objects::{Value, meta};
 
 pub use aggregate::{Contribution, aggregate, contribution};
+pub use lua::{Check, Checks};
 
 use crate::annotations::HOOK_FINALIZER;
 use crate::key::group;
@@ -89,10 +91,15 @@ fn unknown(message: impl Into<String>) -> Health {
     Health::new(HealthStatus::Unknown, message)
 }
 
+/// Whether an object is being deleted, other than a hook that has yet to end.
+fn is_going(object: &Value) -> bool {
+    meta::is_deleting(object) && !meta::finalizers(object).any(|finalizer| finalizer == HOOK_FINALIZER)
+}
+
 /// The health of a live object; `None` where nothing is known about its kind.
 #[must_use]
 pub fn assess(object: &Value) -> Option<Health> {
-    if meta::is_deleting(object) && !meta::finalizers(object).any(|finalizer| finalizer == HOOK_FINALIZER) {
+    if is_going(object) {
         return Some(progressing("Pending deletion"));
     }
     let group = group(object);

@@ -2,6 +2,7 @@
 
 use objects::selector::LabelSelector;
 use objects::{GroupVersionKind, Value};
+use sync::health::{Check, Checks};
 use sync::{IgnoreRules, glob};
 
 /// What the settings say, as far as anything here depends on it. What cannot be read is said in the log and left out.
@@ -15,6 +16,8 @@ pub(crate) struct ArgoSettings {
     pub(crate) kinds: Kinds,
     /// Rules as in an Application's `ignoreDifferences`, for all of them.
     pub(crate) ignore: Vec<Value>,
+    /// How well objects of some kinds do.
+    pub(crate) checks: Checks,
 }
 
 /// `resource.inclusions` and `resource.exclusions`.
@@ -86,6 +89,7 @@ impl ArgoSettings {
                 excluded: filters("resource.exclusions"),
             },
             ignore: ignored(map),
+            checks: checks(map),
         }
     }
 }
@@ -118,6 +122,31 @@ fn ignored(map: &Value) -> Vec<Value> {
         }
     }
     rules
+}
+
+/// `resource.customizations.health.GROUP_KIND`, and `health.lua` in the one map that was before it.
+fn checks(map: &Value) -> Checks {
+    const EACH: &str = "resource.customizations.health.";
+    let check = |group: &str, kind: &str, script: &str| Check {
+        group: group.to_owned(),
+        kind: kind.to_owned(),
+        script: script.to_owned(),
+    };
+    let mut checks = Vec::new();
+    for (key, text) in map["data"].as_object().into_iter().flatten() {
+        let Some(of) = key.strip_prefix(EACH) else { continue };
+        let (group, kind) = of.rsplit_once('_').unwrap_or(("", of));
+        checks.push(check(group, kind, text.as_str().unwrap_or_default()));
+    }
+    let one = "resource.customizations";
+    let customizations = parsed(one, map["data"][one].as_str().unwrap_or_default());
+    for (of, customization) in customizations.as_object().into_iter().flatten() {
+        let (group, kind) = of.split_once('/').unwrap_or(("", of));
+        if let Some(script) = customization["health.lua"].as_str() {
+            checks.push(check(group, kind, script));
+        }
+    }
+    Checks::new(checks)
 }
 
 fn rule(key: &str, group: &str, kind: &str, text: &str) -> Option<Value> {

@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use objects::{GroupVersionKind, Value, meta};
 use serde_json::json;
 use sync::annotations::HOOK_FINALIZER;
+use sync::health::Checks;
 use sync::hooks::{self, DeletePolicy};
 use sync::plan::{Action, Phase, Step, Task};
-use sync::{HealthStatus, ResourceKey, health, plan};
+use sync::{HealthStatus, ResourceKey, plan};
 use tokio::time::Instant;
 
 use super::{Deferred, Operation, Subject, Syncing};
@@ -344,7 +345,7 @@ impl Operation {
                     named(&key, 1, "")
                 ));
             };
-            match verdict(&live, hook) {
+            match verdict(&context.site.settings.checks, &live, hook) {
                 Verdict::Done(message) => {
                     self.results.settle(&key, task.phase, "Succeeded", message.as_deref());
                     if hook {
@@ -414,8 +415,8 @@ enum Verdict {
     Waiting,
 }
 
-fn verdict(live: &Value, hook: bool) -> Verdict {
-    let Some(health) = health::assess(live) else { return Verdict::Done(None) };
+fn verdict(checks: &Checks, live: &Value, hook: bool) -> Verdict {
+    let Some(health) = checks.assess(live) else { return Verdict::Done(None) };
     match health.status {
         HealthStatus::Healthy => Verdict::Done(hook.then_some(health.message)),
         HealthStatus::Degraded => Verdict::Failed(health.message),

@@ -126,11 +126,14 @@ impl Memory {
     /// Renders anew where the settings manage other kinds than before: what was left out is not remembered. Which live
     /// objects count changes as well.
     pub(super) fn managing(&mut self, settings: &Arc<ArgoSettings>) {
-        let same = self.settings.as_ref().is_none_or(|before| before.kinds == settings.kinds);
-        if !same {
-            self.rendered = None;
-            self.earlier = None;
-            self.comparisons = Comparisons::default();
+        if let Some(before) = &self.settings {
+            if before.kinds != settings.kinds {
+                self.rendered = None;
+                self.earlier = None;
+            }
+            if before.kinds != settings.kinds || before.checks != settings.checks {
+                self.comparisons = Comparisons::default();
+            }
         }
         self.settings = Some(Arc::clone(settings));
     }

@@ -229,3 +229,38 @@ async fn settings_exclude_kinds_and_ignore_fields() {
     assert!(world.find(&SECRETS, "shop", "keys").await.is_some(), "it is nobody's to prune");
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_in_lua_gates_waves_and_is_told() {
+    let first = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: first, annotations: {argocd.argoproj.io/sync-wave: '-1'}}\n";
+    let (world, _repository) =
+        World::with_files(&[("shop/first.yaml", first), ("shop/one.yaml", &config_map("one", "1"))]).await;
+    let check = r#"
+        if obj.metadata.labels ~= nil and obj.metadata.labels.ready == "yes" then
+          return {status = "Healthy"}
+        end
+        if obj.metadata.name == "one" then return {status = "Suspended", message = "rests"} end
+        return {status = "Progressing", message = "not yet"}"#;
+    let settings = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "argocd-cm", "namespace": "argocd"},
+        "data": {"resource.customizations.health.ConfigMap": check}});
+    world.create(settings).await;
+    let running = world.start(Settings::default());
+    world.application("shop", "shop", automated()).await;
+    let waiting = world
+        .until("shop", "waits for the first wave", |application| {
+            let message = application["status"]["operationState"]["message"].as_str().unwrap_or_default();
+            message.contains("waiting for healthy state of ConfigMap/first")
+        })
+        .await;
+    assert_eq!(waiting["status"]["health"]["status"], "Progressing");
+    assert!(world.find(&CONFIG_MAPS, "shop", "one").await.is_none());
+    world.change(&CONFIG_MAPS, "shop", "first", json!({"metadata": {"labels": {"ready": "yes"}}})).await;
+    world.synced("shop").await;
+    world.until("shop", "Suspended", |shop| shop["status"]["health"]["status"] == "Suspended").await;
+
+    // The settings change, nothing else does.
+    let broken = json!({"data": {"resource.customizations.health.ConfigMap": "return obj.a.b"}});
+    world.change(&CONFIG_MAPS, "argocd", "argocd-cm", broken).await;
+    world.until("shop", "Unknown", |shop| shop["status"]["health"]["status"] == "Unknown").await;
+    running.stop().await;
+}
