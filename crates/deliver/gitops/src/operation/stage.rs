@@ -429,11 +429,10 @@ fn failed_to_apply(reason: &str) -> String {
     format!("one or more objects failed to apply, reason: {reason}")
 }
 
-/// `apps/Deployment/web and 2 more resources`.
+/// `apps/Deployment/web and 2 more resources`; the core group is empty, as in `/Service/web`.
 fn named(key: &ResourceKey, count: usize, what: &str) -> String {
-    let group = if key.group.is_empty() { String::new() } else { format!("{}/", key.group) };
     let more = if count > 1 { format!(" and {} more {what}", count - 1) } else { String::new() };
-    format!("{group}{}/{}{more}", key.kind, key.name)
+    format!("{}/{}/{}{more}", key.group, key.kind, key.name)
 }
 
 async fn find(context: &Syncing<'_>, key: &ResourceKey) -> Result<Option<Value>, client::Error> {

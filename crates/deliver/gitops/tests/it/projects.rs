@@ -249,7 +249,7 @@ async fn a_check_in_lua_gates_waves_and_is_told() {
     let waiting = world
         .until("shop", "waits for the first wave", |application| {
             let message = application["status"]["operationState"]["message"].as_str().unwrap_or_default();
-            message.contains("waiting for healthy state of ConfigMap/first")
+            message.contains("waiting for healthy state of /ConfigMap/first")
         })
         .await;
     assert_eq!(waiting["status"]["health"]["status"], "Progressing");
