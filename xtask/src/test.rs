@@ -12,7 +12,8 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
     let mut command = Command::new("cargo");
     command.current_dir(root).env("PATH", tools::path(root)?).arg("test");
     if !arguments.iter().any(|argument| argument == "-p" || argument == "--package") {
-        command.arg("--workspace");
+        // Whoever waits for minutes wants to know of every failure.
+        command.args(["--workspace", "--no-fail-fast"]);
     }
     process::run(command.args(arguments))
 }

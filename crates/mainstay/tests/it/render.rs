@@ -6,6 +6,11 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 use test_kit::{FileServer, ImageRegistry, Repository, find_program, shared};
 
+/// The version that charts see where nothing else is asked for: that of the embedded API.
+fn kube_version() -> &'static str {
+    apiserver::KUBERNETES_VERSION.trim_start_matches('v')
+}
+
 /// A directory to stand in, with a home of its own.
 struct World(TempDir);
 
@@ -90,7 +95,7 @@ data:
 /// The same flags for both; Helm takes the release's name in another place.
 fn compare(world: &World, chart: &str, flags: &[&str]) {
     let version: &[&str] =
-        if flags.contains(&"--kube-version") { &[] } else { &["--kube-version", "1.34.1"] };
+        if flags.contains(&"--kube-version") { &[] } else { &["--kube-version", kube_version()] };
     let theirs = world.helm(&[&["template", "demo", chart], flags, version].concat());
     let ours = world.rendered(&[&[chart, "--release-name", "demo"], flags].concat());
     assert_eq!(ours, theirs, "{chart} {flags:?}");
@@ -160,7 +165,7 @@ fn flags_mean_what_they_mean_to_helm() {
         "theirs",
         "--include-crds",
         "--kube-version",
-        "1.34.1",
+        kube_version(),
     ]);
     let ours = world.rendered(&["c", "--release-name", "demo", "--output-dir", "ours", "--include-crds"]);
     assert_eq!(ours.replace("ours/", "theirs/"), wrote);
@@ -261,7 +266,7 @@ fn charts_come_from_repositories() {
     world.chart("needy", &format!("dependencies: [{{name: c, version: 1.x, repository: {url:?}}}]\n"));
     let ours = world.rendered(&["needy", "--release-name", "demo", "--dependency-update"]);
     world.helm(&["dependency", "update", "needy"]);
-    assert_eq!(ours, world.helm(&["template", "demo", "needy", "--kube-version", "1.34.1"]));
+    assert_eq!(ours, world.helm(&["template", "demo", "needy", "--kube-version", kube_version()]));
     let missing = world.refused(&["other", "--repo", &url]);
     assert!(missing.contains(&format!("chart \"other\" not found in {url} repository")), "{missing}");
 }
@@ -275,7 +280,7 @@ fn many_processes_share_a_cache() {
     world.helm(&["repo", "index", "served"]);
     let server = FileServer::start(&world.0.path().join("served"));
     let url = server.url();
-    let expected = world.helm(&["template", "demo", "c", "--kube-version", "1.34.1"]);
+    let expected = world.helm(&["template", "demo", "c", "--kube-version", kube_version()]);
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
