@@ -351,6 +351,10 @@ impl Pass<'_> {
                 conditions.push(Condition::new("SharedResourceWarning", message));
             }
         }
+        for setting in &self.site().settings.unfollowed {
+            let message = format!("argocd-cm: {setting} is not followed");
+            conditions.push(Condition::new("UnfollowedSettingWarning", message));
+        }
         conditions.extend(sync_error.map(|message| Condition::new("SyncError", message)));
         conditions
     }

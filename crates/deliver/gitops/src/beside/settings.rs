@@ -18,6 +18,8 @@ pub(crate) struct ArgoSettings {
     pub(crate) ignore: Vec<Value>,
     /// How well objects of some kinds do.
     pub(crate) checks: Checks,
+    /// Settings that would change what is managed or rendered and are not followed: `key: value`.
+    pub(crate) unfollowed: Vec<String>,
 }
 
 /// `resource.inclusions` and `resource.exclusions`.
@@ -90,8 +92,30 @@ impl ArgoSettings {
             },
             ignore: ignored(map),
             checks: checks(map),
+            unfollowed: unfollowed(map),
         }
     }
+}
+
+/// What a team that comes from Argo CD would otherwise miss without a word. Settings of its web pages, its logins and
+/// its pace are none of this: nothing that is applied depends on them.
+fn unfollowed(map: &Value) -> Vec<String> {
+    const KEYS: [(&str, &[&str]); 7] = [
+        // Objects are tracked by annotation, the default since Argo CD 3.
+        ("application.resourceTrackingMethod", &["annotation"]),
+        ("installationID", &[]),
+        ("kustomize.buildOptions", &["--enable-helm"]),
+        ("kustomize.enable", &["true"]),
+        ("helm.enable", &["true"]),
+        ("helm.valuesFileSchemes", &["https, http", "http, https", "https,http", "http,https"]),
+        ("resource.respectRBAC", &["false"]),
+    ];
+    let data = &map["data"];
+    let unfollowed = KEYS.iter().filter_map(|(key, followed)| {
+        let value = data[*key].as_str().map(str::trim).filter(|value| !value.is_empty())?;
+        (!followed.contains(&value)).then(|| format!("{key}: {value}"))
+    });
+    unfollowed.collect()
 }
 
 fn parsed(key: &str, text: &str) -> Value {
@@ -192,6 +216,23 @@ mod tests {
             assert_eq!(kinds.exclude(group, kind, server), excluded, "{group} {kind} {server}");
         }
         assert!(!Kinds::default().exclude("apps", "DaemonSet", near));
+    }
+
+    #[test]
+    fn what_is_not_followed_is_named() {
+        let unfollowed = settings(json!({
+            "application.resourceTrackingMethod": "annotation+label",
+            "kustomize.buildOptions": "--enable-helm",
+            "resource.respectRBAC": "strict",
+            "url": "https://argocd.example.org",
+        }))
+        .unfollowed;
+        assert_eq!(
+            unfollowed,
+            ["application.resourceTrackingMethod: annotation+label", "resource.respectRBAC: strict"]
+        );
+        let usual = json!({"application.resourceTrackingMethod": "annotation", "kustomize.buildOptions": ""});
+        assert!(settings(usual).unfollowed.is_empty());
     }
 
     #[test]
