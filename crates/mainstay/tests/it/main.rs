@@ -9,5 +9,6 @@ mod demo;
 mod images;
 mod kubectl;
 mod platform;
+mod quiet;
 mod render;
 mod stopping;
