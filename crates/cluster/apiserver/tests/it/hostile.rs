@@ -1,12 +1,13 @@
 //! Clients that mean no good: they are refused, and the others do not notice.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use apiserver::{ApiServer, Config, User};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use kube::client::ConfigExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
 
 use crate::server::Server;
@@ -52,9 +53,15 @@ async fn documents_that_explode_are_refused() {
     assert_eq!(post(&server, "application/json", long).await.0, StatusCode::PAYLOAD_TOO_LARGE);
 }
 
-/// CVE-2023-44487: streams that are opened and reset as fast as they can be.
+/// CVE-2023-44487: streams that are opened and reset before anybody could look at them.
+///
+/// The frames are written by hand and at once, in one TLS record: a client library on a busy machine may reset so slowly
+/// that every stream is answered first, which is no flood.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn floods_of_resets_end_the_connection() {
+    const STREAMS: u32 = 100;
+    const GO_AWAY: u8 = 7;
+    const ENHANCE_YOUR_CALM: [u8; 4] = [0, 0, 0, 0xb];
     let server = Server::start().await;
     let listening = server.listen().await;
     let config = kube::config::Kubeconfig::read_from(listening.kubeconfig()).unwrap();
@@ -64,26 +71,38 @@ async fn floods_of_resets_end_the_connection() {
     let authority = config.cluster_url.authority().unwrap().to_string();
     let stream = tokio::net::TcpStream::connect(&authority).await.unwrap();
     let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(tls));
-    let stream = connector.connect("127.0.0.1".try_into().unwrap(), stream).await.unwrap();
-    let executor = hyper_util::rt::TokioExecutor::new();
-    let io = hyper_util::rt::TokioIo::new(stream);
-    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
-    let ended = tokio::spawn(connection);
-    let begun = Instant::now();
-    let mut sent = 0;
-    while !ended.is_finished() && begun.elapsed() < SOON {
-        let request =
-            Request::get(format!("https://{authority}/api/v1/pods")).body(Empty::<Bytes>::new()).unwrap();
-        let Ok(()) = sender.ready().await else { break };
-        // Dropping the answer's future resets the stream.
-        drop(sender.send_request(request));
-        sent += 1;
-        tokio::task::yield_now().await;
+    let mut stream = connector.connect("127.0.0.1".try_into().unwrap(), stream).await.unwrap();
+
+    let mut flood = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    flood.extend(frame(4, 0, 0, &[]));
+    // GET https 127.0.0.1 /, by HPACK's static table.
+    let headers = [&[0x82, 0x87, 0x84, 0x01, 9][..], b"127.0.0.1"].concat();
+    for id in (1..).step_by(2).take(STREAMS as usize) {
+        flood.extend(frame(1, 0x5, id, &headers));
+        flood.extend(frame(3, 0, id, &8_u32.to_be_bytes()));
     }
-    let result = tokio::time::timeout(SOON, ended).await.expect("the connection ends").unwrap();
-    assert!(result.is_err(), "after {sent} streams: {result:?}");
+    stream.write_all(&flood).await.unwrap();
+    let mut answer = Vec::new();
+    // However the connection ends, what came before counts.
+    let _ = tokio::time::timeout(SOON, stream.read_to_end(&mut answer)).await.expect("the connection ends");
+    let mut rest = answer.as_slice();
+    let mut reason = None;
+    while let [a, b, c, kind, _, _, _, _, _, after @ ..] = rest {
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        if *kind == GO_AWAY {
+            reason = after.get(4..8);
+        }
+        rest = after.get(length..).unwrap_or_default();
+    }
+    assert_eq!(reason, Some(&ENHANCE_YOUR_CALM[..]), "{answer:?}");
     // Nobody else is concerned.
     listening.client().await.list_core_api_versions().await.unwrap();
+}
+
+/// A frame of HTTP/2: RFC 9113, section 4.1.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
