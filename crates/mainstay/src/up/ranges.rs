@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -15,14 +17,24 @@ pub(crate) async fn of(data: &DataDir) -> Result<Ranges> {
     if let Some(ranges) = read(&file)? {
         return Ok(ranges);
     }
-    let ranges =
-        network::choose_ranges(&data.id()).await.context("choose address ranges for Pods and Services")?;
+    let chosen = network::choose_ranges(&data.id(), reserve).await;
+    let ranges = chosen.context("choose address ranges for Pods and Services")?;
     fs::create_dir_all(data.node()).with_context(|| format!("create {}", data.node().display()))?;
     let draft = file.with_extension("new");
     fs::write(&draft, format!("{}\n{}\n", ranges.pods, ranges.services))
         .and_then(|()| fs::rename(&draft, &file))
         .with_context(|| format!("write {}", file.display()))?;
     Ok(ranges)
+}
+
+/// Whether this process is the first to want a pair of ranges. Its routes show only once the network stands; until then
+/// a name in the abstract namespace of sockets keeps others from choosing the same. Such names belong to a network
+/// namespace, as routes do, and end with the process.
+fn reserve(ranges: &Ranges) -> bool {
+    let name = format!("mainstay ranges {}", ranges.pods);
+    let bound = SocketAddr::from_abstract_name(name).and_then(|name| UnixListener::bind_addr(&name));
+    // Held until the process is gone.
+    bound.map(std::mem::forget).is_ok()
 }
 
 fn read(file: &Path) -> Result<Option<Ranges>> {
@@ -41,6 +53,13 @@ fn read(file: &Path) -> Result<Option<Ranges>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn two_that_choose_at_once_choose_differently() {
+        let (first, second) =
+            tokio::join!(network::choose_ranges("same", reserve), network::choose_ranges("same", reserve));
+        assert_ne!(first.unwrap().pods, second.unwrap().pods);
+    }
 
     #[tokio::test]
     async fn ranges_are_chosen_once() {

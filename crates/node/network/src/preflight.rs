@@ -84,16 +84,19 @@ pub async fn preflight(config: &Config) -> Vec<Problem> {
     problems
 }
 
-/// Picks a pair of ranges that no route and no address of this machine touches. The search starts at a place that
-/// follows from `id`, so that data directories differ even when they are not up at the same time; keep the result with
-/// the data.
-pub async fn choose_ranges(id: &str) -> Result<Ranges, Error> {
+/// Picks a pair of ranges that no route and no address of this machine touches and that `reserve` accepts. The search
+/// starts at a place that follows from `id`, so that data directories differ even when they are not up at the same
+/// time; keep the result with the data.
+///
+/// There is no route yet when two instances choose at the same moment: `reserve` must let only one of them have a pair.
+pub async fn choose_ranges(id: &str, reserve: impl FnMut(&Ranges) -> bool) -> Result<Ranges, Error> {
     let occupied = occupied(&Host::open()?, id).await?;
     candidates(id)
-        .find(|ranges| {
+        .filter(|ranges| {
             let is_free = |range| !occupied.iter().any(|(taken, _)| overlap(*taken, range));
             is_free(ranges.pods) && is_free(ranges.services)
         })
+        .find(reserve)
         .ok_or(Error::NoRange)
 }
 

@@ -184,17 +184,17 @@ fn preflight_finds_taken_ranges_and_closed_firewalls() {
 #[test]
 fn chosen_ranges_are_free_even_when_a_vpn_takes_all_of_10() {
     on_a_machine(|lab: Lab| async move {
-        let ranges = choose_ranges("aa").await.unwrap();
-        assert_ne!(ranges, choose_ranges("bb").await.unwrap());
+        let ranges = choose_ranges("aa", |_| true).await.unwrap();
+        assert_ne!(ranges, choose_ranges("bb", |_| true).await.unwrap());
         let network = NodeNetwork::ensure(Config::new(lab.data_dir("aa"), "aa", ranges)).await.unwrap();
-        assert_eq!(choose_ranges("aa").await.unwrap(), ranges, "our own are free for ourselves");
+        assert_eq!(choose_ranges("aa", |_| true).await.unwrap(), ranges, "our own are free for ourselves");
         network.remove().await.unwrap();
         let route = Connection::<Route>::new().unwrap();
         route.add_route(Ipv4Route::new(ranges.pods.network(), 16).dev("up0")).await.unwrap();
-        assert_ne!(choose_ranges("aa").await.unwrap(), ranges);
+        assert_ne!(choose_ranges("aa", |_| true).await.unwrap(), ranges);
         route.add_route(Ipv4Route::new(Ipv4Addr::new(10, 0, 0, 0), 8).dev("up0")).await.unwrap();
-        assert_eq!(choose_ranges("aa").await.unwrap().pods.network().octets()[0], 172);
+        assert_eq!(choose_ranges("aa", |_| true).await.unwrap().pods.network().octets()[0], 172);
         route.add_route(Ipv4Route::new(Ipv4Addr::new(172, 16, 0, 0), 12).dev("up0")).await.unwrap();
-        choose_ranges("aa").await.unwrap_err();
+        choose_ranges("aa", |_| true).await.unwrap_err();
     });
 }
