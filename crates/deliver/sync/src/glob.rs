@@ -9,26 +9,17 @@ const MOST_ALTERNATIVES: usize = 256;
 /// the next character as it is.
 #[must_use]
 pub fn matches(pattern: &str, text: &str) -> bool {
-    let text: Vec<char> = text.chars().collect();
-    let mut pending = vec![pattern.to_owned()];
-    let mut seen = 0;
-    while let Some(pattern) = pending.pop() {
-        seen += 1;
-        if seen > MOST_ALTERNATIVES {
-            return false;
-        }
-        match alternatives(&pattern) {
-            Some(expanded) => pending.extend(expanded),
-            None if plain(&pattern.chars().collect::<Vec<_>>(), &text) => return true,
-            None => {}
-        }
-    }
-    false
+    any_alternative(pattern, text, plain)
 }
 
 /// As [`matches`], but `*` and `?` stop at `/`; `**` does not.
 #[must_use]
 pub fn matches_path(pattern: &str, text: &str) -> bool {
+    any_alternative(pattern, text, path)
+}
+
+/// Whether one of the patterns that the braces stand for matches.
+fn any_alternative(pattern: &str, text: &str, matches: fn(&[char], &[char]) -> bool) -> bool {
     let text: Vec<char> = text.chars().collect();
     let mut pending = vec![pattern.to_owned()];
     let mut seen = 0;
@@ -39,7 +30,7 @@ pub fn matches_path(pattern: &str, text: &str) -> bool {
         }
         match alternatives(&pattern) {
             Some(expanded) => pending.extend(expanded),
-            None if path(&pattern.chars().collect::<Vec<_>>(), &text) => return true,
+            None if matches(&pattern.chars().collect::<Vec<_>>(), &text) => return true,
             None => {}
         }
     }
