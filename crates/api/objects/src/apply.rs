@@ -16,11 +16,12 @@ use serde_json::Value;
 
 pub use fields::{Entry, FieldSet, Step};
 use managers::{Managers, Owner};
-pub use managers::{Operation, manager_names, owned_by};
+pub use managers::{Operation, keep_times, manager_names, owned_by};
 pub use walk::WalkError;
 pub(crate) use walk::merge_items;
 use walk::{Emptied, compare, field_set, merge, remove, with_named_fields};
 
+use crate::form;
 use crate::typing::Typing;
 
 /// Who writes, and how.
@@ -81,7 +82,7 @@ fn conflict_message(conflicts: &[Conflict]) -> String {
 }
 
 /// Applies an object over the live one (`None`: it is created) and returns the new object with its managed fields.
-/// Equal to the live object if nothing changes.
+/// Equal to the live object if nothing changes, but perhaps for the time of an entry ([`keep_times`]).
 ///
 /// Defaulting, validation and what a subresource may change are the caller's, after this; when defaulting adds
 /// fields, nobody owns them.
@@ -100,8 +101,7 @@ pub fn apply(
         return Err(ApplyError::ManagedFieldsSet);
     }
     let applied = without_managed(applied);
-    let nothing = Value::Object(serde_json::Map::new());
-    let before = live.map_or_else(|| nothing.clone(), without_managed);
+    let before = live.map_or_else(|| form::zero(typing), without_managed);
     let mut managers = live.map(Managers::read).unwrap_or_default();
     if managers.is_empty() && live.is_some() {
         managers.own_before_first_apply(&before, typing, writer.now)?;
@@ -111,13 +111,17 @@ pub fn apply(
     let merged = merge(Some(before.clone()), &applied, typing)?;
     let mut set = field_set(&applied, typing)?;
     managers::strip_identity(&mut set);
-    let last = managers.replace(&owner, set, writer.now);
+    let last = managers.replace(&owner, set);
     let pruned = match last {
         Some(last) if !last.is_empty() => prune(&merged, &managers, &last, typing)?,
         _ => merged,
     };
     let changes = compare(&before, &pruned, typing)?;
-    let touched = changes.modified.union(&changes.added);
+    // An apply that changes nothing leaves the time of its entry as it was: none, if the entry is new.
+    if live.is_none() || before != pruned {
+        managers.stamp(&owner, writer.now);
+    }
+    let touched = changes.set();
     let conflicts = managers.conflicts(&owner, &touched);
     if on_conflict == OnConflict::Fail && !conflicts.is_empty() {
         return Err(ApplyError::Conflicts(conflicts));
@@ -153,8 +157,7 @@ pub fn update_managed_fields(
     writer: Writer<'_>,
     typing: Typing<'_>,
 ) -> Result<(), WalkError> {
-    let nothing = Value::Object(serde_json::Map::new());
-    let before = old.map_or_else(|| nothing.clone(), without_managed);
+    let before = old.map_or_else(|| form::zero(typing), without_managed);
     let after = without_managed(new);
     let given = if writer.subresource.is_empty() { managers::given(new) } else { managers::Given::None };
     let mut managers = match (given, old) {
@@ -166,9 +169,14 @@ pub fn update_managed_fields(
         (managers::Given::None, Some(old)) => Managers::read(old),
         (managers::Given::None, None) => Managers::default(),
     };
+    if old.is_some() && managers.is_empty() {
+        // Whoever cleared the entries does not want them: tracking begins again with the first apply.
+        managers.write(new);
+        return Ok(());
+    }
     let owner = Owner::new(writer, Operation::Update, &after);
     let changes = compare(&before, &after, typing)?;
-    let mut touched = changes.modified.union(&changes.added);
+    let mut touched = changes.set();
     managers::strip_identity(&mut touched);
     managers.take_from_others(&owner, &touched.union(&changes.removed));
     managers.grow(&owner, &touched, &changes.removed, writer.now);

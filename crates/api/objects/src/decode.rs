@@ -1,12 +1,12 @@
-//! Reading an object as the API server's typed decoder does: unknown fields are dropped and reported, nulls become
-//! absence, quantities, times and base64 take their canonical form, wrong types are refused.
+//! Reading an object as the API server's typed decoder does: unknown fields are dropped and reported, fields that say
+//! nothing vanish ([`form`]), quantities, times and base64 take their canonical form, wrong types are refused.
 
 use serde_json::{Map, Number, Value};
 
 use crate::gvk::GroupVersionKind;
 use crate::quantity::Quantity;
 use crate::typing::{Shape, Slot, Typing};
-use crate::{kinds, meta};
+use crate::{form, kinds, meta};
 
 /// Why an object cannot be decoded; texts are those of upstream's decoder.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,7 +19,22 @@ pub struct DecodeError(String);
 /// # Errors
 /// If a field has the wrong type or a malformed quantity, time or base64 text.
 pub fn decode(object: &mut Value) -> Result<Vec<String>, DecodeError> {
-    let mut walk = Walk { unknown: Vec::new() };
+    let unknown = walk(object, Nulls::Drop)?;
+    form::canonical(object);
+    Ok(unknown)
+}
+
+/// As [`decode`], for what is applied by the server: which fields are there, be they null or empty, is what it says, so
+/// all of them stay.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_applied(object: &mut Value) -> Result<Vec<String>, DecodeError> {
+    walk(object, Nulls::Keep)
+}
+
+fn walk(object: &mut Value, nulls: Nulls) -> Result<Vec<String>, DecodeError> {
+    let mut walk = Walk { unknown: Vec::new(), nulls };
     let gvk = GroupVersionKind::of(object).unwrap_or_default();
     match Typing::of(&gvk) {
         Typing::Builtin(slot) => walk.value(object, slot.shape, "", kinds_name(&gvk))?,
@@ -31,7 +46,6 @@ pub fn decode(object: &mut Value) -> Result<Vec<String>, DecodeError> {
             }
         }
     }
-    drop_empty_metadata(object);
     Ok(walk.unknown)
 }
 
@@ -39,19 +53,15 @@ fn kinds_name(gvk: &GroupVersionKind) -> &'static str {
     kinds::by_gvk(gvk).map_or("Object", |kind| kind.kind)
 }
 
-/// Empty labels, annotations, finalizers and owners are the same as none.
-fn drop_empty_metadata(object: &mut Value) {
-    if object.get("metadata").is_some_and(Value::is_object) {
-        meta::metadata_mut(object).retain(|_, value| match value {
-            Value::Object(map) => !map.is_empty(),
-            Value::Array(items) => !items.is_empty(),
-            _ => true,
-        });
-    }
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Nulls {
+    Drop,
+    Keep,
 }
 
 struct Walk {
     unknown: Vec<String>,
+    nulls: Nulls,
 }
 
 impl Walk {
@@ -114,7 +124,9 @@ impl Walk {
             };
             let Some(child) = map.get_mut(&name) else { continue };
             if child.is_null() {
-                map.remove(&name);
+                if self.nulls == Nulls::Drop {
+                    map.remove(&name);
+                }
                 continue;
             }
             self.value(child, slot.shape, &below, short)?;

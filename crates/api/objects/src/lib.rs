@@ -13,11 +13,11 @@
 pub mod apply;
 pub mod decode;
 pub mod defaults;
+pub mod form;
 pub mod gvk;
 pub mod int_or_string;
 pub mod kinds;
 pub mod meta;
-
 pub mod patch;
 pub mod quantity;
 pub mod schedule;

@@ -9,7 +9,7 @@ mod builtin;
 
 use std::sync::Arc;
 
-pub use builtin::{Field, ListType, Patch, Shape, Type};
+pub use builtin::{Field, ListType, Patch, Presence, Shape, Type};
 
 use crate::gvk::GroupVersionKind;
 use crate::schema::Schema;

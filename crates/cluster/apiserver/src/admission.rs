@@ -18,7 +18,7 @@ pub(crate) use limits::{amounts, whole};
 pub(crate) use pods::quality;
 
 /// Refuses new objects in a namespace that does not exist or is being deleted.
-pub(crate) fn namespace_exists(call: &Call) -> Result<(), ApiError> {
+pub(crate) fn namespace_exists(call: &Call, object: &Value) -> Result<(), ApiError> {
     if !call.resource.namespaced {
         return Ok(());
     }
@@ -37,7 +37,7 @@ pub(crate) fn namespace_exists(call: &Call) -> Result<(), ApiError> {
     // Events about the end of a namespace are still welcome while it ends: upstream refuses them as well.
     let because = format!("unable to create new content in namespace {name} because it is being terminated");
     let mut error =
-        ApiError::forbidden(&call.resource.group, &call.resource.plural, &call.info.name, &because);
+        ApiError::forbidden(&call.resource.group, &call.resource.plural, meta::name(object), &because);
     error.code = StatusCode::FORBIDDEN;
     error.details.insert(
         "causes".to_owned(),

@@ -309,7 +309,9 @@ fn node_ports(
         _ => false,
     };
     let mut own: BTreeSet<u16> = BTreeSet::new();
-    for (at, port) in service["spec"]["ports"].as_array_mut().into_iter().flatten().enumerate() {
+    for (at, port) in
+        service.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten().enumerate()
+    {
         let given =
             port["nodePort"].as_u64().and_then(|given| u16::try_from(given).ok()).filter(|given| *given != 0);
         let field = format!("spec.ports[{at}].nodePort");

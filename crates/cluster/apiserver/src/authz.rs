@@ -72,7 +72,18 @@ impl Authorizer {
         if user.in_group(MASTERS) {
             return true;
         }
-        self.index().rules(user, attributes.namespace).any(|rule| rule.allows(attributes))
+        self.index().grants(user, attributes.namespace).any(|(_, rule)| rule.allows(attributes))
+    }
+
+    /// Why the user may, in upstream's words (none are needed for `system:masters`); `None` if they may not.
+    pub(crate) fn decide(&self, user: &User, attributes: &Attributes<'_>) -> Option<String> {
+        if user.in_group(MASTERS) {
+            return Some(String::new());
+        }
+        let index = self.index();
+        let (grant, _) =
+            index.grants(user, attributes.namespace).find(|(_, rule)| rule.allows(attributes))?;
+        Some(format!("RBAC: allowed by {grant}"))
     }
 
     /// An error if the user may not.

@@ -106,6 +106,18 @@ pub(crate) struct Group {
     pub(crate) versions: Vec<Version>,
 }
 
+impl Group {
+    pub(crate) fn serves(&self, version: &str) -> bool {
+        self.versions.iter().any(|served| served.name == version)
+    }
+
+    /// Whether all of it is custom resources.
+    pub(crate) fn is_custom(&self) -> bool {
+        let mut resources = self.versions.iter().flat_map(|version| &version.resources);
+        resources.all(|resource| resource.custom().is_some())
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Version {
     pub(crate) name: String,

@@ -3,6 +3,7 @@
 mod autoscaler;
 mod event;
 
+use objects::form;
 use serde_json::Value;
 
 use crate::catalog::{Origin, Resource};
@@ -27,6 +28,7 @@ pub(crate) fn to_requested(resource: &Resource, object: &mut Value) -> Result<()
         }
     }
     object["apiVersion"] = resource.api_version.clone().into();
+    form::canonical(object);
     Ok(())
 }
 
@@ -43,6 +45,7 @@ pub(crate) fn to_storage(resource: &Resource, object: &mut Value) -> Result<(), 
         }
     }
     object["apiVersion"] = resource.storage_version.clone().into();
+    form::canonical(object);
     Ok(())
 }
 

@@ -38,8 +38,12 @@ pub(crate) fn group(snapshot: &Snapshot, name: &str) -> Option<Value> {
 pub(crate) fn resources(snapshot: &Snapshot, group: &str, version: &str) -> Option<Value> {
     let found = snapshot.group(group)?.versions.iter().find(|candidate| candidate.name == version)?;
     let resources: Vec<Value> = found.resources.iter().flat_map(|resource| legacy(resource)).collect();
-    Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version(group, version),
-        "resources": resources}))
+    let mut list = json!({"kind": "APIResourceList", "groupVersion": api_version(group, version), "resources": resources});
+    // Upstream's core group is older than the field.
+    if !group.is_empty() {
+        list["apiVersion"] = "v1".into();
+    }
+    Some(list)
 }
 
 fn legacy(resource: &Resource) -> Vec<Value> {
@@ -60,8 +64,8 @@ fn legacy(resource: &Resource) -> Vec<Value> {
             "namespaced": resource.namespaced, "kind": resource.kind, "verbs": subresource.verbs});
         if let Some((group, version, kind)) = &subresource.speaks {
             entry["kind"] = kind.clone().into();
-            entry["version"] = version.clone().into();
             if !group.is_empty() {
+                entry["version"] = version.clone().into();
                 entry["group"] = group.clone().into();
             }
         }
@@ -75,8 +79,9 @@ fn hash(resource: &Resource) -> String {
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
     use sha2::{Digest, Sha256};
-    let stored = resource.storage_version.rsplit('/').next().unwrap_or_default();
-    let text = format!("{}/{stored}/{}", resource.group, resource.kind);
+    let (group, version) =
+        resource.storage_version.split_once('/').unwrap_or(("", &resource.storage_version));
+    let text = format!("{group}/{version}/{}", resource.kind);
     STANDARD.encode(&Sha256::digest(text)[..8])
 }
 
@@ -103,7 +108,7 @@ fn aggregated_version(version: &Version) -> Value {
 
 fn aggregated_resource(resource: &Resource) -> Value {
     let scope = if resource.namespaced { "Namespaced" } else { "Cluster" };
-    let own = json!({"group": resource.group, "version": resource.version, "kind": resource.kind});
+    let own = response_kind(&resource.group, &resource.version, &resource.kind);
     let mut entry = json!({"resource": resource.plural, "responseKind": own, "scope": scope,
         "singularResource": resource.singular, "verbs": resource.verbs});
     if !resource.short_names.is_empty() {
@@ -117,7 +122,7 @@ fn aggregated_resource(resource: &Resource) -> Value {
         .iter()
         .map(|subresource| {
             let response = match &subresource.speaks {
-                Some((group, version, kind)) => json!({"group": group, "version": version, "kind": kind}),
+                Some((group, version, kind)) => response_kind(group, version, kind),
                 None => own.clone(),
             };
             json!({"subresource": subresource.name, "responseKind": response, "verbs": subresource.verbs})
@@ -127,6 +132,12 @@ fn aggregated_resource(resource: &Resource) -> Value {
         entry["subresources"] = subresources.into();
     }
     entry
+}
+
+/// What a resource answers with; upstream names no version for the core group.
+fn response_kind(group: &str, version: &str, kind: &str) -> Value {
+    let version = if group.is_empty() { "" } else { version };
+    json!({"group": group, "version": version, "kind": kind})
 }
 
 /// `/version`: the Kubernetes whose API this is.

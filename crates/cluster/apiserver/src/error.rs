@@ -97,7 +97,8 @@ impl ApiError {
             (false, true) => format!("{what} is forbidden: {because}"),
             (false, false) => format!("{what} {name:?} is forbidden: {because}"),
         };
-        ApiError::new(StatusCode::FORBIDDEN, "Forbidden", message).about(group, resource, name)
+        let error = ApiError::new(StatusCode::FORBIDDEN, "Forbidden", message);
+        if what.is_empty() { error.generic() } else { error.about(group, resource, name) }
     }
 
     pub(crate) fn not_found(group: &str, resource: &str, name: &str) -> ApiError {
@@ -217,9 +218,11 @@ impl ApiError {
         ApiError::new(StatusCode::GONE, "Expired", message)
     }
 
-    pub(crate) fn too_many_requests(message: impl Into<String>, retry_after: u64) -> ApiError {
+    pub(crate) fn too_many_requests(message: impl Into<String>, retry_after: Option<u64>) -> ApiError {
         let mut error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message);
-        error.details.insert("retryAfterSeconds".to_owned(), retry_after.into());
+        if let Some(seconds) = retry_after {
+            error.details.insert("retryAfterSeconds".to_owned(), seconds.into());
+        }
         error
     }
 

@@ -1,8 +1,8 @@
 //! Where a write meets the rules of its kind's fields: defaults, and who owns which field.
 
 use objects::apply::{ApplyError, OnConflict, Writer};
-use objects::defaults;
 use objects::schema::FieldError;
+use objects::{defaults, form};
 use serde_json::Value;
 
 use crate::catalog::{Origin, Resource};
@@ -45,29 +45,36 @@ pub(crate) fn attribute(
     result.map_err(|error| malformed(call, new, &error))
 }
 
+/// A configuration that is applied, as it is understood and as it was sent, which is how messages show it.
+pub(crate) struct Applied {
+    pub(crate) object: Value,
+    pub(crate) sent: Value,
+}
+
 /// The object that results when `manager` applies `applied` over `live`.
 pub(crate) fn apply(
     call: &Call,
     live: Option<&Value>,
-    applied: &Value,
+    applied: &Applied,
     manager: &str,
 ) -> Result<Value, ApiError> {
     let on_conflict = if call.query.flag("force") { OnConflict::Force } else { OnConflict::Fail };
     let typing = call.resource.model.typing();
-    objects::apply::apply(live, applied, writer(call, manager), on_conflict, typing).map_err(|error| {
-        match error {
-            ApplyError::Conflicts(conflicts) => {
-                let message = ApplyError::Conflicts(conflicts.clone()).to_string();
-                let causes = conflicts
-                    .into_iter()
-                    .map(|conflict| (conflict.field, format!("conflict with {}", conflict.manager)));
-                ApiError::apply_conflict(message, causes)
-            }
-            ApplyError::ManagedFieldsSet => ApiError::bad_request("metadata.managedFields must be nil"),
-            ApplyError::Walk(problem) => untyped(call, applied, &problem),
-            other => malformed(call, applied, &other),
+    let result = objects::apply::apply(live, &applied.object, writer(call, manager), on_conflict, typing);
+    let mut object = result.map_err(|error| match error {
+        ApplyError::Conflicts(conflicts) => {
+            let message = ApplyError::Conflicts(conflicts.clone()).to_string();
+            let causes = conflicts
+                .into_iter()
+                .map(|conflict| (conflict.field, format!("conflict with {}", conflict.manager)));
+            ApiError::apply_conflict(message, causes)
         }
-    })
+        ApplyError::ManagedFieldsSet => ApiError::bad_request("metadata.managedFields must be nil"),
+        ApplyError::Walk(problem) => untyped(call, &applied.sent, &problem),
+        other => malformed(call, &applied.object, &other),
+    })?;
+    form::canonical(&mut object);
+    Ok(object)
 }
 
 /// An applied object that its type does not fit.

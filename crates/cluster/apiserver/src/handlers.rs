@@ -76,7 +76,7 @@ async fn get(call: &Call) -> Result<Response<ApiBody>, ApiError> {
 async fn create(call: &Call, body: &[u8]) -> Result<Response<ApiBody>, ApiError> {
     let parsed = input::body(&call.headers, body, &call.resource.kind)?;
     let mut object = parsed.value;
-    input::typed(&mut object, &call.resource.kind, &call.resource.api_version)?;
+    input::of_resource(call, &mut object, body)?;
     input::normalize(call, &mut object, parsed.duplicates)?;
     let namespace = meta::namespace(&object).unwrap_or_default();
     if call.resource.namespaced && !namespace.is_empty() && namespace != call.info.namespace {
@@ -96,7 +96,7 @@ async fn update(call: &Call, body: &[u8]) -> Result<Response<ApiBody>, ApiError>
 async fn replace(call: &Call, body: &[u8]) -> Result<write::Written, ApiError> {
     let parsed = input::body(&call.headers, body, &call.resource.kind)?;
     let mut object = parsed.value;
-    input::typed(&mut object, &call.resource.kind, &call.resource.api_version)?;
+    input::of_resource(call, &mut object, body)?;
     input::normalize(call, &mut object, parsed.duplicates)?;
     if meta::name(&object).is_empty() {
         let name = &call.info.name;

@@ -5,6 +5,7 @@ mod protobuf;
 
 use http::HeaderMap;
 use objects::meta;
+use objects::schema::FieldError;
 use serde_json::Value;
 
 use crate::catalog::Resource;
@@ -31,16 +32,18 @@ impl FieldValidation {
     }
 }
 
-/// A parsed body and the paths of the fields it has twice.
+/// A parsed body, and what is to say of the fields it has twice.
 #[derive(Debug)]
 pub(crate) struct Parsed {
     pub(crate) value: Value,
     pub(crate) duplicates: Vec<String>,
 }
 
+/// As many bytes of a body that cannot be read are shown.
+const SHOWN: usize = 1024;
+
 /// Parses JSON; the last of duplicate fields wins.
 fn json(bytes: &[u8], kind: &str) -> Result<Parsed, ApiError> {
-    const SHOWN: usize = 1024;
     let unrecognized = |problem: &str, shown: &str| {
         ApiError::bad_request(format!(
             "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {problem} ({shown})"
@@ -67,7 +70,9 @@ pub(crate) fn yaml(bytes: &[u8]) -> Result<Parsed, ApiError> {
     let text = std::str::from_utf8(bytes).map_err(|_| ApiError::bad_request("the body is not UTF-8"))?;
     let value = yaml::from_str(text)
         .map_err(|error| ApiError::bad_request(format!("error parsing YAML: {error}")))?;
-    Ok(Parsed { value, duplicates: Vec::new() })
+    // Seldom read twice: clients that write a key twice are told, or refused, by `fieldValidation`.
+    let duplicates = yaml::from_str_strict(text).err().map(|error| error.to_string());
+    Ok(Parsed { value, duplicates: duplicates.into_iter().collect() })
 }
 
 /// Parses a body of either format by its `Content-Type`.
@@ -111,6 +116,33 @@ pub(crate) fn typed(value: &mut Value, kind: &str, api_version: &str) -> Result<
     Ok(())
 }
 
+/// As [`typed`], for the objects of a resource. Custom resources have to say what they are: nothing is filled in.
+pub(crate) fn of_resource(call: &Call, value: &mut Value, body: &[u8]) -> Result<(), ApiError> {
+    let resource = &call.resource;
+    let (kind, api_version) = (&resource.kind, &resource.api_version);
+    if resource.custom().is_none() || !value.is_object() {
+        return typed(value, kind, api_version);
+    }
+    let given = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
+    let (found_kind, found_version) = (given("kind"), given("apiVersion"));
+    if found_kind.is_empty() {
+        let shown = String::from_utf8_lossy(&body[..body.len().min(SHOWN)]);
+        return Err(ApiError::bad_request(format!(
+            "the object provided is unrecognized (must be of type {kind}): Object 'Kind' is missing in '{shown}' ({shown})"
+        )));
+    }
+    if found_version != *api_version {
+        return Err(ApiError::bad_request(format!(
+            "the API version in the data ({found_version}) does not match the expected API version ({api_version})"
+        )));
+    }
+    if found_kind != *kind {
+        let problem = FieldError::invalid("kind", found_kind.clone().into(), format!("must be {kind}"));
+        return Err(ApiError::invalid(&resource.group, &found_kind, meta::name(value), &[problem]));
+    }
+    typed(value, kind, api_version)
+}
+
 /// An object that is of another kind or version than its path, in the words of upstream's converter.
 fn unlike(found: &str, version: &str, kind: &str, api_version: &str) -> ApiError {
     let short = version.rsplit('/').next().unwrap_or_default();
@@ -133,10 +165,28 @@ fn unlike(found: &str, version: &str, kind: &str, api_version: &str) -> ApiError
 /// Brings an object of a resource into the form in which it is handled: types checked, unknown fields dropped and,
 /// with the duplicates, refused, warned of or ignored.
 pub(crate) fn normalize(call: &Call, object: &mut Value, duplicates: Vec<String>) -> Result<(), ApiError> {
+    let unknown = decoded(&call.resource, object, objects::decode::decode)?;
+    check_fields(call, object, unknown, duplicates)
+}
+
+/// As [`normalize`], for an object that is applied: fields that say nothing stay, since being there they are owned.
+pub(crate) fn normalize_applied(
+    call: &Call,
+    object: &mut Value,
+    duplicates: Vec<String>,
+) -> Result<(), ApiError> {
+    let unknown = decoded(&call.resource, object, objects::decode::decode_applied)?;
+    check_fields(call, object, unknown, duplicates)
+}
+
+fn check_fields(
+    call: &Call,
+    object: &mut Value,
+    mut unknown: Vec<String>,
+    duplicates: Vec<String>,
+) -> Result<(), ApiError> {
     let resource = &*call.resource;
-    let mut problems: Vec<String> =
-        duplicates.into_iter().map(|path| format!("duplicate field {path:?}")).collect();
-    let mut unknown = decode(resource, object)?;
+    let mut problems = duplicates;
     if let Some(schema) = resource.custom().and_then(|custom| custom.schema.as_ref()) {
         unknown.extend(schema.prune(object));
     }
@@ -164,8 +214,10 @@ pub(crate) fn unknown_fields(object: &Value) -> Vec<String> {
     objects::decode::decode(&mut object.clone()).unwrap_or_default()
 }
 
-fn decode(resource: &Resource, object: &mut Value) -> Result<Vec<String>, ApiError> {
-    objects::decode::decode(object).map_err(|error| {
+type Decode = fn(&mut Value) -> Result<Vec<String>, objects::decode::DecodeError>;
+
+fn decoded(resource: &Resource, object: &mut Value, decode: Decode) -> Result<Vec<String>, ApiError> {
+    decode(object).map_err(|error| {
         ApiError::bad_request(format!(
             "{} in version {:?} cannot be handled as a {}: {error}",
             resource.kind, resource.version, resource.kind

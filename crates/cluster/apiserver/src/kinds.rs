@@ -103,18 +103,6 @@ pub(crate) fn random_suffix() -> String {
 pub(crate) fn complete(resource: &Resource, object: &mut Value) {
     match (resource.group.as_str(), resource.plural.as_str()) {
         ("", "secrets") => merge_string_data(object),
-        ("batch", "cronjobs") if object["spec"]["jobTemplate"].is_object() => {
-            // Upstream's types write them even when they are empty.
-            let job = &mut object["spec"]["jobTemplate"];
-            for template in [&["metadata"][..], &["spec", "template", "metadata"]] {
-                let place = template
-                    .iter()
-                    .try_fold(&mut *job, |place, name| place.is_object().then(|| &mut place[*name]));
-                if let Some(place) = place.filter(|place| place.is_null()) {
-                    *place = json!({});
-                }
-            }
-        }
         ("apps", "daemonsets") => {
             meta::set_annotation(object, "deprecated.daemonset.template.generation", Some("1"));
         }
@@ -143,21 +131,7 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) {
         ("", "namespaces") => namespace::prepare(object),
         ("batch", "jobs") => select_own_pods(object),
         ("certificates.k8s.io", "certificatesigningrequests") => certificate::prepare(call, object),
-        ("", "services") | ("networking.k8s.io", "ingresses") => {
-            object["status"] = json!({"loadBalancer": {}})
-        }
         ("apiextensions.k8s.io", "customresourcedefinitions") => definition::prepare(call, None, object),
-        // Counts that upstream's types always write.
-        ("apps", "statefulsets") => object["status"] = json!({"availableReplicas": 0, "replicas": 0}),
-        ("apps", "replicasets") | ("", "replicationcontrollers") => object["status"] = json!({"replicas": 0}),
-        ("apps", "daemonsets") => {
-            object["status"] = json!({"currentNumberScheduled": 0, "desiredNumberScheduled": 0,
-                "numberMisscheduled": 0, "numberReady": 0});
-        }
-        ("policy", "poddisruptionbudgets") => {
-            object["status"] = json!({"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0,
-                "expectedPods": 0});
-        }
         _ => {}
     }
 }

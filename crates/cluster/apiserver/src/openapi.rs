@@ -42,7 +42,11 @@ pub(crate) fn answer(core: &Core, rest: &[&str], headers: &HeaderMap) -> Result<
             return Ok(body::respond(StatusCode::OK, PROTOBUF, body::full(bare().into())));
         }
         ["v2"] => whole(&snapshot),
-        ["v3"] => index(&snapshot),
+        ["v3"] => {
+            negotiate::accept(headers, &[])?;
+            let text = index(&snapshot).to_string();
+            return Ok(body::respond(StatusCode::OK, "text/plain; charset=utf-8", body::full(text.into())));
+        }
         ["v3", "api", version] => document(&snapshot, "", version)?,
         ["v3", "apis", group, version] => document(&snapshot, group, version)?,
         _ => return Err(ApiError::no_such_resource()),

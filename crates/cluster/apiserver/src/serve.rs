@@ -65,7 +65,9 @@ async fn answer(
         .filter(|resource| exists(resource, &info))
         .cloned()
         .ok_or_else(|| match snapshot.group(&info.group) {
-            Some(_) => ApiError::no_such_resource(),
+            Some(group) if group.serves(&info.version) => ApiError::no_such_resource(),
+            Some(group) if !group.is_custom() => ApiError::no_such_resource(),
+            Some(_) => ApiError::no_such_page(),
             None => ApiError::no_such_page(),
         })?;
     if resource.namespaced && info.namespace.is_empty() && !matches!(info.verb, Verb::List | Verb::Watch) {
@@ -88,7 +90,7 @@ async fn answer(
     let place = if long || streams { &core.client_watches } else { &core.client_requests }
         .take(&user.name)
         .ok_or_else(|| {
-        ApiError::too_many_requests("too many requests of this user, please try again later", 1)
+        ApiError::too_many_requests("too many requests of this user, please try again later", Some(1))
     })?;
     let asked = Asked { user, info, query, headers: parts.headers, encoding, shape, upgrade };
     let call = Arc::new(Call::new(core.clone(), snapshot, resource, asked));
@@ -101,7 +103,7 @@ async fn answer(
     }
     let permit = tokio::time::timeout(PATIENCE, core.requests.acquire())
         .await
-        .map_err(|_| ApiError::too_many_requests("too many requests, please try again later", 1))?
+        .map_err(|_| ApiError::too_many_requests("too many requests, please try again later", Some(1)))?
         .map_err(|_| ApiError::unavailable("the server is shutting down"))?;
     let work = async move {
         let body = body.await?;

@@ -7,6 +7,7 @@ mod names;
 mod pod;
 mod required;
 pub(crate) mod rules;
+mod structure;
 mod workload;
 
 use objects::meta;

@@ -4,7 +4,7 @@
 //! validation, managed fields, then the store. An update is decided on the object it read and stored only if
 //! that is still the newest.
 
-use objects::meta;
+use objects::{apply, form, meta};
 use serde_json::{Value, json};
 use store::{Expected, Object};
 
@@ -123,13 +123,14 @@ fn prepare_create(call: &Call, object: &mut Value, ownership: &Ownership) -> Res
     } else {
         meta::set(object, "namespace", Value::Null);
     }
-    admission::namespace_exists(call)?;
+    admission::namespace_exists(call, object)?;
     admission::definition_stays(call)?;
     kinds::complete(resource, object);
     fields::default(resource, object);
     // The client owns what it sent and its defaults, not what the server makes of it from here on.
     attribute(call, None, object, ownership)?;
     kinds::prepare_create(call, object);
+    form::canonical(object);
     fields::default(resource, object);
     admission::mutate(call, None, object)?;
     validation::check(call, None, object)?;
@@ -170,6 +171,7 @@ pub(crate) async fn update(
         }
         prepare_update(call, &old, &mut new)?;
         attribute(call, Some(&old), &mut new, ownership)?;
+        apply::keep_times(&old, &mut new);
         if new == old {
             return Ok(Written { object: current, outcome: Outcome::Unchanged });
         }

@@ -133,14 +133,15 @@ impl FieldSet {
         });
     }
 
-    /// Removes one path and everything below it.
-    pub(super) fn remove_tree(&mut self, path: &[&str]) {
-        if let [name, rest @ ..] = path {
-            let step = Step::field(name);
+    /// Removes one path; what is below it stays.
+    pub(super) fn remove(&mut self, path: &[&str]) {
+        if let [name, rest @ ..] = path
+            && let Some(entry) = self.steps.get_mut(&Step::field(name))
+        {
             if rest.is_empty() {
-                self.steps.remove(&step);
-            } else if let Some(entry) = self.steps.get_mut(&step) {
-                entry.below.remove_tree(rest);
+                entry.member = false;
+            } else {
+                entry.below.remove(rest);
             }
         }
         self.tidy();
@@ -197,12 +198,12 @@ impl FieldSet {
     }
 
     fn collect(&self, prefix: &str, found: &mut Vec<String>) {
-        for (step, entry) in &self.steps {
-            let path = format!("{prefix}{step}");
-            if entry.member {
-                found.push(path.clone());
-            }
-            entry.below.collect(&path, found);
+        // Upstream tells the paths of a level before those below it.
+        found.extend(
+            self.steps.iter().filter(|(_, entry)| entry.member).map(|(step, _)| format!("{prefix}{step}")),
+        );
+        for (step, entry) in self.steps.iter().filter(|(_, entry)| !entry.below.is_empty()) {
+            entry.below.collect(&format!("{prefix}{step}"), found);
         }
     }
 }

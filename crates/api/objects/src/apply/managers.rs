@@ -4,17 +4,18 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::fields::FieldSet;
-use super::walk::{WalkError, field_set};
+use super::walk::{WalkError, compare};
 use super::{Conflict, Writer};
-use crate::meta;
 use crate::typing::Typing;
+use crate::{form, meta};
 
 /// As many entries of plain writers as are kept apart; older ones are merged into one, as upstream does.
 const MAX_UPDATERS: usize = 10;
 /// Identity and bookkeeping: nobody owns these.
-const STRIPPED: [&[&str]; 10] = [
+const STRIPPED: [&[&str]; 11] = [
     &["apiVersion"],
     &["kind"],
+    &["metadata"],
     &["metadata", "name"],
     &["metadata", "namespace"],
     &["metadata", "creationTimestamp"],
@@ -74,7 +75,7 @@ pub(super) fn given(object: &Value) -> Given {
 
 pub(super) fn strip_identity(set: &mut FieldSet) {
     for path in STRIPPED {
-        set.remove_tree(path);
+        set.remove(path);
     }
 }
 
@@ -86,6 +87,32 @@ pub fn manager_names(object: &Value) -> Vec<(String, Operation, String)> {
         .into_iter()
         .map(|entry| (entry.owner.manager, entry.owner.operation, entry.owner.subresource))
         .collect()
+}
+
+/// Gives a new object the times of the old one's managed fields if nothing else differs, so that a write that changes
+/// nothing is none.
+pub fn keep_times(old: &Value, new: &mut Value) {
+    fn entries(object: &Value) -> &[Value] {
+        object.pointer("/metadata/managedFields").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    }
+    let same_entry = |(old, new): (&Value, &Value)| {
+        let fields = |entry: &Value| entry.as_object().map_or(0, |entry| entry.len());
+        let timeless = |entry: &Value| fields(entry) - usize::from(entry.get("time").is_some());
+        let told = ["manager", "operation", "apiVersion", "subresource", "fieldsV1"];
+        timeless(old) == timeless(new) && told.iter().all(|field| old.get(field) == new.get(field))
+    };
+    let (before, after) = (entries(old), entries(new));
+    if before.len() != after.len() || !before.iter().zip(after).all(same_entry) {
+        return;
+    }
+    let kept = Value::from(before.to_vec());
+    let Some(slot) = new.pointer_mut("/metadata/managedFields") else { return };
+    let given = std::mem::replace(slot, kept);
+    if new != old
+        && let Some(slot) = new.pointer_mut("/metadata/managedFields")
+    {
+        *slot = given;
+    }
 }
 
 /// Every field that a manager owns, over all its entries.
@@ -132,7 +159,7 @@ impl Managers {
         typing: Typing<'_>,
         now: Timestamp,
     ) -> Result<(), WalkError> {
-        let mut set = field_set(live, typing)?;
+        let mut set = compare(&form::zero(typing), live, typing)?.set();
         strip_identity(&mut set);
         let writer = Writer { manager: "before-first-apply", subresource: "", now };
         let owner = Owner::new(writer, Operation::Update, live);
@@ -140,25 +167,31 @@ impl Managers {
         Ok(())
     }
 
-    /// Sets what `owner` owns and returns what it owned before. The time changes only if the set does.
-    pub(super) fn replace(&mut self, owner: &Owner, set: FieldSet, now: Timestamp) -> Option<FieldSet> {
+    /// Sets what `owner` owns and returns what it owned before; the entry's time stays as it was.
+    pub(super) fn replace(&mut self, owner: &Owner, set: FieldSet) -> Option<FieldSet> {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.owner.is(owner)) {
-            let last = std::mem::replace(&mut entry.set, set);
-            if last != entry.set || entry.owner != *owner {
-                entry.time = Some(meta::format_time(now));
-                entry.owner = owner.clone();
-            }
-            return Some(last);
+            entry.owner = owner.clone();
+            return Some(std::mem::replace(&mut entry.set, set));
         }
-        self.entries.push(Managed { owner: owner.clone(), time: Some(meta::format_time(now)), set });
+        self.entries.push(Managed { owner: owner.clone(), time: None, set });
         None
     }
 
-    /// Adds to what `owner` owns, and drops what is gone.
+    /// The entry of `owner` is of this moment.
+    pub(super) fn stamp(&mut self, owner: &Owner, now: Timestamp) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.owner.is(owner)) {
+            entry.time = Some(meta::format_time(now));
+        }
+    }
+
+    /// Adds to what `owner` owns, and drops what is gone. The time changes only if the set does.
     pub(super) fn grow(&mut self, owner: &Owner, touched: &FieldSet, removed: &FieldSet, now: Timestamp) {
         let mine = self.entries.iter().find(|entry| entry.owner.is(owner)).map(|entry| entry.set.clone());
-        let set = mine.unwrap_or_default().union(touched).difference(removed);
-        self.replace(owner, set, now);
+        let set = mine.unwrap_or_default().difference(removed).union(touched);
+        // Upstream writes no time where replicas are set through their subresource.
+        if self.replace(owner, set.clone()).is_none_or(|last| last != set) && owner.subresource != "scale" {
+            self.stamp(owner, now);
+        }
     }
 
     /// Fields of `touched` that others own.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::fields::{FieldSet, Step};
+use super::fields::{Entry, FieldSet, Step};
 use crate::typing::{Lists, Typing};
 
 /// Why an object cannot be walked.
@@ -209,6 +209,15 @@ pub(super) struct Comparison {
     pub(super) removed: FieldSet,
 }
 
+impl Comparison {
+    /// What a manager comes to own by the change.
+    pub(super) fn set(&self) -> FieldSet {
+        self.modified.union(&self.added)
+    }
+}
+
+/// How two objects differ. What is compared with the zero object of its type appeared as a whole, but not the structs
+/// that are always there.
 pub(super) fn compare(old: &Value, new: &Value, typing: Typing<'_>) -> Result<Comparison, WalkError> {
     let mut found = Comparison::default();
     compare_children(old, new, typing, &mut found)?;
@@ -218,27 +227,31 @@ pub(super) fn compare(old: &Value, new: &Value, typing: Typing<'_>) -> Result<Co
     Ok(found)
 }
 
+/// The items of two lists, or the fields of two maps; a null is an empty one.
 fn compare_children(
     old: &Value,
     new: &Value,
     typing: Typing<'_>,
     found: &mut Comparison,
 ) -> Result<(), WalkError> {
+    let nothing = Map::new();
     match (old, new) {
-        (Value::Object(old), Value::Object(new)) => {
+        (Value::Object(_), _) | (_, Value::Object(_)) => {
+            let (old, new) = (old.as_object().unwrap_or(&nothing), new.as_object().unwrap_or(&nothing));
             let gone = old.keys().filter(|key| !new.contains_key(*key));
             for key in new.keys().chain(gone) {
                 let pair = (old.get(key), new.get(key));
-                compare_at(&Step::field(key), pair, typing.field(key), own_path(typing, key), found)?;
+                compare_at(&Step::field(key), pair, typing.field(key), found)?;
             }
         }
-        (Value::Array(old), Value::Array(new)) => {
+        (Value::Array(_), _) | (_, Value::Array(_)) => {
+            let (old, new) = (items(old), items(new));
             let (old, new) = (steps(old, typing)?, steps(new, typing)?);
             let (before, after) = (by_step(&old), by_step(&new));
             let gone = before.keys().filter(|step| !after.contains_key(*step));
             for &step in after.keys().chain(gone) {
                 let pair = (before.get(step).map(|at| old[*at].1), after.get(step).map(|at| new[*at].1));
-                compare_at(step, pair, typing.items(), true, found)?;
+                compare_at(step, pair, typing.items(), found)?;
             }
         }
         _ => {}
@@ -246,35 +259,32 @@ fn compare_children(
     Ok(())
 }
 
-/// Whether the map at this key counts as a field of its own when it appears or goes. Upstream compares typed
-/// objects, in which a struct that is not behind a pointer is always there.
-fn own_path(typing: Typing<'_>, key: &str) -> bool {
-    const ALWAYS_THERE: [&str; 7] =
-        ["metadata", "spec", "status", "strategy", "updateStrategy", "template", "loadBalancer"];
-    !(key == "metadata" || (typing.is_builtin() && ALWAYS_THERE.contains(&key)))
+fn items(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
 }
 
 fn compare_at(
     step: &Step,
     (old, new): (Option<&Value>, Option<&Value>),
     typing: Typing<'_>,
-    own_path: bool,
     found: &mut Comparison,
 ) -> Result<(), WalkError> {
     match (old, new) {
         (Some(old), Some(new)) if old == new => Ok(()),
         (Some(old), Some(new)) => {
-            let same_kind = matches!(
+            let comparable = matches!(
                 (old, new),
-                (Value::Object(_), Value::Object(_)) | (Value::Array(_), Value::Array(_))
+                (Value::Object(_) | Value::Null, Value::Object(_))
+                    | (Value::Array(_) | Value::Null, Value::Array(_))
+                    | (Value::Object(_) | Value::Array(_), Value::Null)
             );
             let both_leaves = is_leaf(old, typing) && is_leaf(new, typing);
-            let atomic = match new {
+            let atomic = match if new.is_null() { old } else { new } {
                 Value::Object(_) => typing.is_atomic_map(),
                 Value::Array(_) => typing.lists() == Lists::Atomic,
                 _ => true,
             };
-            if !same_kind || both_leaves || atomic {
+            if !comparable || both_leaves || atomic {
                 found.modified.entry(step.clone()).member = true;
                 return Ok(());
             }
@@ -285,39 +295,31 @@ fn compare_at(
             found.removed.entry(step.clone()).below = below.removed;
             Ok(())
         }
-        (None, Some(value)) => one_sided(step, value, typing, own_path, &mut found.added),
-        (Some(value), None) => one_sided(step, value, typing, own_path, &mut found.removed),
+        (None, Some(value)) => one_sided(step, value, typing, &mut found.added),
+        (Some(value), None) => one_sided(step, value, typing, &mut found.removed),
         (None, None) => Ok(()),
     }
 }
 
-fn one_sided(
-    step: &Step,
-    value: &Value,
-    typing: Typing<'_>,
-    own_path: bool,
-    set: &mut FieldSet,
-) -> Result<(), WalkError> {
-    let leaf = is_leaf(value, typing);
-    let below = if leaf { FieldSet::default() } else { all_paths(value, typing)? };
-    let entry = set.entry(step.clone());
-    entry.member = leaf || own_path;
-    entry.below = below;
+/// A value that appeared or went as a whole is in the set with everything below it.
+fn one_sided(step: &Step, value: &Value, typing: Typing<'_>, set: &mut FieldSet) -> Result<(), WalkError> {
+    let below = if is_leaf(value, typing) { FieldSet::default() } else { all_paths(value, typing)? };
+    *set.entry(step.clone()) = Entry { member: true, below };
     Ok(())
 }
 
-/// Every path of a value that appeared or went as a whole, inner maps and lists included.
+/// Every path of a value, inner maps and lists included.
 fn all_paths(value: &Value, typing: Typing<'_>) -> Result<FieldSet, WalkError> {
     let mut set = FieldSet::default();
     match value {
         Value::Object(map) => {
             for (key, child) in map {
-                one_sided(&Step::field(key), child, typing.field(key), own_path(typing, key), &mut set)?;
+                one_sided(&Step::field(key), child, typing.field(key), &mut set)?;
             }
         }
         Value::Array(items) => {
             for (step, item) in steps(items, typing)? {
-                one_sided(&step, item, typing.items(), true, &mut set)?;
+                one_sided(&step, item, typing.items(), &mut set)?;
             }
         }
         _ => {}

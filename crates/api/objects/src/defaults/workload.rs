@@ -91,7 +91,10 @@ pub(super) fn batch(kind: &str, fields: &mut Fields) {
             {
                 inside(fields, &["metadata"], |metadata| default(metadata, "labels", labels));
             }
-            inside(fields, &["spec"], job);
+            inside(fields, &["spec"], |spec| {
+                default(spec, "manualSelector", json!(false));
+                job(spec);
+            });
         }
         "CronJob" => inside(fields, &["spec"], |spec| {
             default_text(spec, "concurrencyPolicy", "Allow");

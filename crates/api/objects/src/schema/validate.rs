@@ -262,15 +262,16 @@ fn check_value(checks: &Checks, value: &Value, path: &str, errors: &mut Vec<Fiel
     match value {
         Value::Number(number) => check_number(checks, number, &mut invalid),
         Value::String(text) => {
-            if let Some(minimum) = checks.min_length.filter(|minimum| characters(text) < *minimum) {
-                invalid(format!("should be at least {minimum} chars long"));
-            }
-            if let Some(pattern) = checks.pattern.as_ref().filter(|pattern| !matches(checks, pattern, text)) {
-                invalid(format!("should match '{pattern}'"));
-            }
+            // The first of these that fails is all that is told.
             if let Some(maximum) = checks.max_length.filter(|maximum| characters(text) > *maximum) {
                 let detail = format!("may not be more than {maximum} bytes");
                 errors.push(FieldError::new(ErrorKind::TooLong, path, Value::Null, detail));
+            } else if let Some(minimum) = checks.min_length.filter(|minimum| characters(text) < *minimum) {
+                invalid(format!("should be at least {minimum} chars long"));
+            } else if let Some(pattern) =
+                checks.pattern.as_ref().filter(|pattern| !matches(checks, pattern, text))
+            {
+                invalid(format!("should match '{pattern}'"));
             }
         }
         Value::Array(items) => {

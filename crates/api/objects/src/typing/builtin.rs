@@ -1,7 +1,9 @@
 //! The built-in table: parsed once from `types.txt`.
 //!
 //! One line per type (`core.v1.Pod = v1 Pod`, plus `atomic` for a map replaced as a whole), followed by one
-//! indented line per field: name, shape, flags. `[x]` is a list, `{x}` a map with free keys.
+//! indented line per field: name, shape, flags. `[x]` is a list, `{x}` a map with free keys. `always` and `pointer` are
+//! from the struct tags of `k8s.io/api` 0.34.4 and its like: what the JSON of an empty struct has, and what is a
+//! pointer.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::OnceLock;
@@ -44,6 +46,8 @@ pub struct Type {
     /// Replaced as a whole under server-side apply.
     pub atomic: bool,
     fields: BTreeMap<&'static str, Field>,
+    /// Names of the fields that are always written.
+    always: Vec<&'static str>,
 }
 
 /// A field of a struct type.
@@ -51,10 +55,24 @@ pub struct Type {
 pub struct Field {
     pub shape: Shape,
     pub required: bool,
+    pub presence: Presence,
+    /// A pointer in Go: what is always written is null when it is not set.
+    pub nullable: bool,
     pub list: ListType,
     /// Set where the field overrides what its type says.
     pub atomic_map: Option<bool>,
     pub patch: Patch,
+}
+
+/// When Go writes the field of a struct.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// Unless it is zero or empty (`omitempty`).
+    Omitted,
+    /// Unless it is not set: a pointer, which tells zero from absent (`omitempty`).
+    Pointer,
+    /// Even when it is zero.
+    Always,
 }
 
 /// How a list merges under server-side apply.
@@ -82,6 +100,11 @@ impl Type {
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.get(name)
+    }
+
+    /// The fields that are written even when they are zero.
+    pub fn always(&self) -> impl Iterator<Item = (&'static str, &Field)> {
+        self.always.iter().map(|name| (*name, &self.fields[name]))
     }
 
     /// Fields with their names, sorted.
@@ -133,6 +156,9 @@ fn parse() -> Table {
         if let Some(field) = line.strip_prefix(' ') {
             let (name, field) = parse_field(field, &ids);
             let owner = types.last_mut().expect("the table's first line is a type");
+            if field.presence == Presence::Always {
+                owner.always.push(name);
+            }
             owner.fields.insert(name, field);
             continue;
         }
@@ -142,7 +168,12 @@ fn parse() -> Table {
                 GroupVersionKind::parse(api_version, kind).expect("the table's versions are well formed");
             roots.insert(gvk, Shape::Struct(TypeId(types.len())));
         }
-        types.push(Type { name: words[0], atomic: words.contains(&"atomic"), fields: BTreeMap::new() });
+        types.push(Type {
+            name: words[0],
+            atomic: words.contains(&"atomic"),
+            fields: BTreeMap::new(),
+            always: Vec::new(),
+        });
     }
     let object_meta = Shape::Struct(ids["meta.v1.ObjectMeta"]);
     Table { types, roots, object_meta }
@@ -152,8 +183,15 @@ fn parse_field(line: &'static str, ids: &HashMap<&str, TypeId>) -> (&'static str
     let mut words = line.split(' ');
     let name = words.next().expect("a field line has a name");
     let shape = parse_shape(words.next().expect("a field line has a shape"), ids);
-    let mut field =
-        Field { shape, required: false, list: ListType::Atomic, atomic_map: None, patch: Patch::default() };
+    let mut field = Field {
+        shape,
+        required: false,
+        presence: Presence::Omitted,
+        nullable: false,
+        list: ListType::Atomic,
+        atomic_map: None,
+        patch: Patch::default(),
+    };
     for flag in words {
         match flag.split_once(':') {
             Some(("map", keys)) => field.list = ListType::Map(keys.split(',').map(str::to_owned).collect()),
@@ -163,6 +201,13 @@ fn parse_field(line: &'static str, ids: &HashMap<&str, TypeId>) -> (&'static str
             }
             None => match flag {
                 "required" => field.required = true,
+                "always" => field.presence = Presence::Always,
+                "pointer" => {
+                    field.nullable = true;
+                    if field.presence == Presence::Omitted {
+                        field.presence = Presence::Pointer;
+                    }
+                }
                 "set" => field.list = ListType::Set,
                 "atomic" => field.atomic_map = Some(true),
                 "granular" => field.atomic_map = Some(false),

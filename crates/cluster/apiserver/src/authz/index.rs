@@ -1,6 +1,7 @@
 //! Rules by subject.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
 use objects::selector::LabelSelector;
@@ -45,9 +46,33 @@ enum Item {
     /// Without a namespace it holds everywhere.
     Binding {
         namespace: Option<String>,
-        role: RoleName,
-        subjects: Vec<Subject>,
+        grants: Vec<(Subject, Arc<Grant>)>,
     },
+}
+
+/// What a binding gives to one of its subjects. Displays as reviews explain it.
+#[derive(Debug)]
+pub(super) struct Grant {
+    /// The namespace that the binding is in, if any.
+    namespace: Option<String>,
+    binding: String,
+    role: RoleName,
+    /// `User "jane"`.
+    subject: String,
+}
+
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Grant { binding, subject, .. } = self;
+        match &self.namespace {
+            None => write!(f, "ClusterRoleBinding {binding:?}")?,
+            Some(namespace) => write!(f, "RoleBinding {:?}", format!("{binding}/{namespace}"))?,
+        }
+        match &self.role {
+            RoleName::Cluster(name) => write!(f, " of ClusterRole {name:?} to {subject}"),
+            RoleName::Namespaced(_, name) => write!(f, " of Role {name:?} to {subject}"),
+        }
+    }
 }
 
 /// Roles that aggregate roles that aggregate roles: deeper is a circle.
@@ -87,8 +112,8 @@ pub(super) struct Parsed {
 pub(crate) struct Index {
     pub(super) revision: Revision,
     roles: HashMap<RoleName, Vec<Arc<Vec<Rule>>>>,
-    everywhere: HashMap<Subject, Vec<RoleName>>,
-    in_namespace: HashMap<String, HashMap<Subject, Vec<RoleName>>>,
+    everywhere: HashMap<Subject, Vec<Arc<Grant>>>,
+    in_namespace: HashMap<String, HashMap<Subject, Vec<Arc<Grant>>>>,
 }
 
 impl Parsed {
@@ -143,19 +168,27 @@ fn parse(bytes: &[u8]) -> Option<Item> {
         _ => return None,
     };
     let subjects = object["subjects"].as_array().into_iter().flatten();
-    let subjects = subjects.filter_map(|entry| subject(entry, namespace.as_deref())).collect();
-    Some(Item::Binding { namespace, role, subjects })
+    let grants = subjects
+        .filter_map(|entry| {
+            let (subject, described) = subject(entry, namespace.as_deref())?;
+            let (namespace, binding, role) = (namespace.clone(), name.clone(), role.clone());
+            Some((subject, Arc::new(Grant { namespace, binding, role, subject: described })))
+        })
+        .collect();
+    Some(Item::Binding { namespace, grants })
 }
 
-fn subject(entry: &Value, namespace: Option<&str>) -> Option<Subject> {
+/// A subject, and how reviews name it.
+fn subject(entry: &Value, namespace: Option<&str>) -> Option<(Subject, String)> {
     let name = entry["name"].as_str()?;
     let group = entry["apiGroup"].as_str().unwrap_or_default();
     match entry["kind"].as_str()? {
-        "User" if group == GROUP => Some(Subject::User(name.to_owned())),
-        "Group" if group == GROUP => Some(Subject::Group(name.to_owned())),
+        "User" if group == GROUP => Some((Subject::User(name.to_owned()), format!("User {name:?}"))),
+        "Group" if group == GROUP => Some((Subject::Group(name.to_owned()), format!("Group {name:?}"))),
         "ServiceAccount" if group.is_empty() => {
             let namespace = entry["namespace"].as_str().filter(|given| !given.is_empty()).or(namespace)?;
-            Some(Subject::User(format!("system:serviceaccount:{namespace}:{name}")))
+            let described = format!("ServiceAccount {:?}", format!("{name}/{namespace}"));
+            Some((Subject::User(format!("system:serviceaccount:{namespace}:{name}")), described))
         }
         _ => None,
     }
@@ -171,13 +204,13 @@ impl Index {
                     collect(item, &items, AGGREGATION_DEPTH, &mut all);
                     index.roles.insert(name.clone(), all);
                 }
-                Item::Binding { namespace, role, subjects } => {
+                Item::Binding { namespace, grants } => {
                     let place = match namespace {
                         None => &mut index.everywhere,
                         Some(namespace) => index.in_namespace.entry(namespace.clone()).or_default(),
                     };
-                    for subject in subjects {
-                        place.entry(subject.clone()).or_default().push(role.clone());
+                    for (subject, grant) in grants {
+                        place.entry(subject.clone()).or_default().push(Arc::clone(grant));
                     }
                 }
             }
@@ -191,13 +224,25 @@ impl Index {
         user: &User,
         namespace: &str,
     ) -> impl Iterator<Item = &'a Rule> + use<'a> {
+        self.grants(user, namespace).map(|(_, rule)| rule)
+    }
+
+    /// The rules that hold for a user, each with what grants it.
+    pub(super) fn grants<'a>(
+        &'a self,
+        user: &User,
+        namespace: &str,
+    ) -> impl Iterator<Item = (&'a Grant, &'a Rule)> + use<'a> {
         let mut subjects = vec![Subject::User(user.name.clone())];
         subjects.extend(user.groups.iter().cloned().map(Subject::Group));
-        let mut roles: Vec<&RoleName> = Vec::new();
+        let mut grants: Vec<&Arc<Grant>> = Vec::new();
         for place in [Some(&self.everywhere), self.in_namespace.get(namespace)].into_iter().flatten() {
-            roles.extend(subjects.iter().filter_map(|subject| place.get(subject)).flatten());
+            grants.extend(subjects.iter().filter_map(|subject| place.get(subject)).flatten());
         }
-        roles.into_iter().filter_map(|role| self.roles.get(role)).flatten().flat_map(|rules| rules.iter())
+        grants.into_iter().flat_map(|grant| {
+            let rules = self.roles.get(&grant.role).into_iter().flatten();
+            rules.flat_map(|rules| rules.iter()).map(|rule| (&**grant, rule))
+        })
     }
 
     /// The rules of a role, aggregated ones included; `None` if there is no such role.

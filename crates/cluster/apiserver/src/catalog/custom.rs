@@ -133,7 +133,7 @@ impl Definition {
         };
         let or = |given: String, otherwise: String| if given.is_empty() { otherwise } else { given };
         let deprecation = (version["deprecated"] == true)
-            .then(|| or(text(version, "deprecationWarning"), format!("{group}/{name} {kind} is deprecated")));
+            .then(|| or(text(version, "deprecationWarning"), deprecation_warning(spec, &name)));
         Definition {
             list_kind: or(text(names, "listKind"), format!("{kind}List")),
             plural: text(names, "plural"),
@@ -258,6 +258,22 @@ pub(crate) fn version_priority(version: &str) -> (u8, u64, u64, Reverse<String>)
         }
     }
     other
+}
+
+/// What clients of a deprecated version are told: the newest version that is served and not deprecated, if there is one.
+fn deprecation_warning(spec: &Value, deprecated: &str) -> String {
+    let (group, kind) = (text(spec, "group"), text(&spec["names"], "kind"));
+    let message = format!("{group}/{deprecated} {kind} is deprecated");
+    let versions = spec["versions"].as_array().into_iter().flatten();
+    let newer = versions
+        .filter(|version| version["served"] == true && version["deprecated"] != true)
+        .map(|version| text(version, "name"))
+        .filter(|name| version_priority(name) > version_priority(deprecated))
+        .max_by_key(|name| version_priority(name));
+    match newer {
+        Some(name) => format!("{message}; use {group}/{name} {kind}"),
+        None => message,
+    }
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ pub(super) fn to_v1(object: &mut Value) {
 }
 
 fn note(object: &mut Value, annotation: &str, value: Option<Value>) {
-    if let Some(value) = value {
+    if let Some(value) = value.filter(|value| !value.is_null()) {
         meta::set_annotation(object, annotation, Some(&value.to_string()));
     }
 }

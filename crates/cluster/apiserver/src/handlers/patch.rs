@@ -59,7 +59,7 @@ pub(super) async fn patched(call: &Call, body: &[u8]) -> Result<Written, ApiErro
     let change = |live: &Value| {
         let mut new = live.clone();
         apply_patch(call, format, &mut new, &patch)?;
-        input::typed(&mut new, &call.resource.kind, &call.resource.api_version)?;
+        input::of_resource(call, &mut new, body)?;
         input::normalize(call, &mut new, duplicates.clone()).map_err(|error| match format {
             Format::Strategic => unfit(&go_value(&patch).into(), error),
             _ => unfit(&new.to_string().into(), error),
@@ -135,8 +135,10 @@ async fn apply(call: &Call, body: &[u8]) -> Result<Written, ApiError> {
         return Err(fields::untyped(call, &applied, &problem));
     }
     let sent = applied.clone();
-    input::normalize(call, &mut applied, duplicates).map_err(|error| untyped_number(call, &sent, error))?;
+    input::normalize_applied(call, &mut applied, duplicates)
+        .map_err(|error| not_typed(call, &sent, error))?;
     complete(call, &mut applied)?;
+    let applied = fields::Applied { object: applied, sent };
     loop {
         let key = resource.key(&call.info.namespace, &call.info.name);
         if call.core.store.get(&key).is_none() {
@@ -156,7 +158,7 @@ async fn apply(call: &Call, body: &[u8]) -> Result<Written, ApiError> {
 }
 
 /// What upstream's typed parser says where a number is missing; its other sentences show the value as Go prints it.
-fn untyped_number(call: &Call, applied: &Value, error: ApiError) -> ApiError {
+fn not_typed(call: &Call, applied: &Value, error: ApiError) -> ApiError {
     let found = || {
         let (_, rest) = error.message.split_once("cannot unmarshal ")?;
         let (found, rest) = rest.split_once(" into Go struct field ")?;
@@ -166,10 +168,11 @@ fn untyped_number(call: &Call, applied: &Value, error: ApiError) -> ApiError {
         let found = if found == "bool" { "boolean" } else { found };
         (!value.is_number()).then(|| format!(".{path}: expected numeric (int or float), got {found}"))
     };
-    match found() {
-        Some(problem) if call.resource.custom().is_none() => fields::untyped(call, applied, &problem),
-        _ => error,
+    if call.resource.custom().is_some() || error.code() != http::StatusCode::BAD_REQUEST {
+        return error;
     }
+    let problem = found().unwrap_or_else(|| error.message.clone());
+    fields::untyped(call, applied, &problem)
 }
 
 fn text<'a>(object: &'a Value, field: &str) -> &'a str {

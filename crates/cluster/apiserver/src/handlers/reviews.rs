@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
-use objects::meta;
 use objects::schema::FieldError;
+use objects::{form, meta};
 use serde_json::{Map, Value, json};
 
 use super::{answer, subresources};
@@ -61,6 +61,7 @@ pub(super) async fn dispatch(call: &Call, body: &Bytes) -> Result<Response<ApiBo
         other => return Err(ApiError::not_supported(other)),
     };
     review["status"] = status;
+    form::canonical(&mut review);
     if asks_access {
         return Ok(answer::encoded(call.encoding, StatusCode::CREATED, &review));
     }
@@ -131,8 +132,10 @@ fn access(call: &Call, review: &Value, user: &User) -> Value {
             path: "",
         }
     };
-    let allowed = call.core.authorizer.allows(user, &attributes);
-    json!({"allowed": allowed})
+    match call.core.authorizer.decide(user, &attributes) {
+        Some(reason) => json!({"allowed": true, "reason": reason}),
+        None => json!({"allowed": false}),
+    }
 }
 
 fn rules(call: &Call, review: &Value) -> Value {

@@ -131,8 +131,8 @@ fn supported(resource: &Resource, path: &str) -> Result<(), ApiError> {
     if always || listed() {
         return Ok(());
     }
-    let special = matches!(resource.origin, Origin::Builtin(_))
-        && FIELDS.iter().any(|(group, plural, _)| resource.is(group, plural));
+    let special = matches!(resource.origin, Origin::Custom(_))
+        || FIELDS.iter().any(|(group, plural, _)| resource.is(group, plural));
     if special {
         return Err(ApiError::bad_request(format!("field label not supported: {path}")));
     }

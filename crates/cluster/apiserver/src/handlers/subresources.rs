@@ -59,8 +59,7 @@ async fn bind(call: &Call, body: &[u8]) -> Result<Response<ApiBody>, ApiError> {
 pub(super) async fn bind_to(call: &Call, name: &str, binding: &Value) -> Result<Response<ApiBody>, ApiError> {
     let node = binding["target"]["name"].as_str().unwrap_or_default().to_owned();
     if node.is_empty() {
-        let problem = objects::schema::FieldError::required("target.name", "");
-        return Err(ApiError::invalid("", "Binding", name, &[problem]));
+        return Err(ApiError::unexplained("target.name: Required value"));
     }
     let now = meta::format_time(call.now);
     let change = |live: &Value| {

@@ -63,7 +63,7 @@ pub(crate) async fn watch(call: Arc<Call>) -> Result<Response<ApiBody>, ApiError
         .watches
         .clone()
         .try_acquire_owned()
-        .map_err(|_| ApiError::too_many_requests("too many watches, please try again later", 5))?;
+        .map_err(|_| ApiError::too_many_requests("too many watches, please try again later", Some(5)))?;
     let start = start(&call, &selection).await?;
     let scope = call.resource.scope(&call.info.namespace);
     let watch = call.core.store.watch(scope, start.from).map_err(|error| match error {

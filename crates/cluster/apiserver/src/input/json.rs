@@ -16,7 +16,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = Node { path: String::new(), duplicates: &duplicates }.deserialize(&mut deserializer)?;
     deserializer.end()?;
-    Ok(Parsed { value, duplicates: duplicates.into_inner() })
+    let duplicates = duplicates.into_inner().into_iter().map(|path| format!("duplicate field {path:?}"));
+    Ok(Parsed { value, duplicates: duplicates.collect() })
 }
 
 struct Node<'a> {
@@ -104,7 +105,7 @@ mod tests {
     fn duplicates_are_reported_and_the_last_wins() {
         let parsed = parse(br#"{"a": 1, "b": [{"c": 1, "c": 2}], "a": -3}"#).unwrap();
         assert_eq!(parsed.value, json!({"a": -3, "b": [{"c": 2}]}));
-        assert_eq!(parsed.duplicates, ["b[0].c", "a"]);
+        assert_eq!(parsed.duplicates, ["duplicate field \"b[0].c\"", "duplicate field \"a\""]);
     }
 
     #[test]

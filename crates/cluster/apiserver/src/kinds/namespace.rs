@@ -6,12 +6,18 @@ use serde_json::{Value, json};
 use crate::core::Core;
 use crate::object;
 
+/// The finalizer that the namespace controller removes.
+const HELD: &str = "kubernetes";
+
 pub(super) fn prepare(object: &mut Value) {
     let name = meta::name(object).to_owned();
     meta::set_label(object, "kubernetes.io/metadata.name", Some(&name));
     object["status"] = json!({"phase": "Active"});
     // Held until the namespace controller has emptied it.
-    object["spec"] = json!({"finalizers": ["kubernetes"]});
+    let given = object["spec"]["finalizers"].as_array().cloned().unwrap_or_default();
+    let others = given.into_iter().filter(|finalizer| finalizer != HELD);
+    let finalizers: Vec<Value> = others.chain([HELD.into()]).collect();
+    object["spec"] = json!({"finalizers": finalizers});
 }
 
 /// The finalize subresource changes `spec.finalizers` and nothing else.
@@ -19,7 +25,10 @@ pub(super) fn keep_all_but_finalizers(old: &Value, new: &mut Value) {
     let finalizers = new["spec"].get("finalizers").cloned();
     let managed = new["metadata"].get("managedFields").cloned();
     *new = old.clone();
-    new["spec"]["finalizers"] = finalizers.unwrap_or_else(|| json!([]));
+    match finalizers.filter(|finalizers| finalizers.as_array().is_some_and(|left| !left.is_empty())) {
+        Some(finalizers) => new["spec"]["finalizers"] = finalizers,
+        None => new["spec"] = json!({}),
+    }
     meta::set(new, "managedFields", managed.unwrap_or(Value::Null));
 }
 

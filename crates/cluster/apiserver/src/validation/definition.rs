@@ -5,6 +5,7 @@ use objects::schema::{FieldError, Schema};
 use serde_json::Value;
 
 use super::names::{self, Form};
+use super::structure::{self, Place};
 use super::{Problems, pod, rules};
 
 pub(super) fn check(old: Option<&Value>, object: &Value, problems: &mut Problems) {
@@ -50,6 +51,10 @@ fn versions(object: &Value, problems: &mut Problems) {
     if stored != 1 {
         let detail = "must have exactly one version marked as storage version";
         problems.push(FieldError::invalid("spec.versions", object["spec"]["versions"].clone(), detail));
+        if stored == 0 {
+            let detail = "must have at least one stored version";
+            problems.push(FieldError::invalid("status.storedVersions", Value::Null, detail));
+        }
     }
     for (index, version) in versions.iter().enumerate() {
         let path = format!("spec.versions[{index}]");
@@ -57,20 +62,26 @@ fn versions(object: &Value, problems: &mut Problems) {
         for problem in names::problems(Form::Label1035, name) {
             problems.push(FieldError::invalid(&format!("{path}.name"), name.into(), problem));
         }
-        if !version["schema"]["openAPIV3Schema"].is_object() {
-            let path = format!("{path}.schema.openAPIV3Schema");
-            problems.push(FieldError::required(&path, "schemas are required"));
-        } else if let Err(error) = Schema::from_crd(object, name) {
-            let path = format!("{path}.schema.openAPIV3Schema");
-            problems.push(FieldError::invalid(&path, Value::Null, error.to_string()));
-        } else {
-            // Upstream keeps the schema that all versions share in one place, and names it from there.
-            let schema = &version["schema"]["openAPIV3Schema"];
-            let shared = versions.iter().all(|other| other["schema"]["openAPIV3Schema"] == *schema);
-            let path = if shared { "spec.validation".to_owned() } else { format!("{path}.schema") };
-            if !shared || index == 0 {
-                rules::problems(schema, &format!("{path}.openAPIV3Schema"), problems);
-            }
+        let schema = &version["schema"]["openAPIV3Schema"];
+        if !schema.is_object() {
+            problems.push(FieldError::required(&format!("{path}.schema.openAPIV3Schema"), ""));
+            continue;
+        }
+        // Upstream keeps the schema that all versions share in one place, and names it from there.
+        let shared = versions.iter().all(|other| other["schema"]["openAPIV3Schema"] == *schema);
+        if shared && index > 0 {
+            continue;
+        }
+        let path = if shared { "spec.validation".to_owned() } else { format!("{path}.schema") };
+        let path = format!("{path}.openAPIV3Schema");
+        let before = problems.len();
+        structure::check(schema, Place::Root, &path, problems);
+        if problems.len() > before {
+            continue;
+        }
+        match Schema::from_crd(object, name) {
+            Err(error) => problems.push(FieldError::invalid(&path, Value::Null, error.to_string())),
+            Ok(_) => rules::problems(schema, &path, problems),
         }
     }
 }

@@ -21,11 +21,17 @@ fn walk(shape: &Shape, value: &Value, path: &str, problems: &mut Problems) {
                 }
                 let below = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
                 match map.get(name) {
-                    Some(child) => walk(&field.shape, child, &below, problems),
-                    // A list that may not be absent may well be empty where upstream's own checks do not say otherwise.
-                    None if field.required && !matches!(field.shape, Shape::List(_)) => {
+                    // A list that may not be absent may well be empty where upstream's own checks do not say otherwise,
+                    // and so may a header.
+                    None | Some(Value::Null) if field.required && !matches!(field.shape, Shape::List(_)) => {
                         problems.push(FieldError::required(&below, ""));
                     }
+                    Some(Value::String(text))
+                        if field.required && text.is_empty() && id.get().name != "core.v1.HTTPHeader" =>
+                    {
+                        problems.push(FieldError::required(&below, ""));
+                    }
+                    Some(child) => walk(&field.shape, child, &below, problems),
                     None => {}
                 }
             }

@@ -126,7 +126,7 @@ async fn missing_and_ending_namespaces_take_nothing_new() {
     let refused = maps.create(&PostParams::default(), &config_map("a", "1")).await.unwrap_err();
     assert_eq!(
         api_message(&refused),
-        "configmaps is forbidden: unable to create new content in namespace ending because it is being terminated"
+        "configmaps \"a\" is forbidden: unable to create new content in namespace ending because it is being terminated"
     );
 }
 

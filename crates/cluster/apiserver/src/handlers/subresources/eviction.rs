@@ -79,8 +79,10 @@ async fn take(call: &Call, name: &str, pod: &str) -> Result<(), ApiError> {
 fn exhausted(budget: &Value) -> ApiError {
     let healthy = budget["status"]["currentHealthy"].as_i64().unwrap_or(0);
     let wanted = budget["status"]["desiredHealthy"].as_i64().unwrap_or(0);
-    let mut error =
-        ApiError::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 10);
+    let mut error = ApiError::too_many_requests(
+        "Cannot evict pod as it would violate the pod's disruption budget.",
+        None,
+    );
     let message = format!(
         "The disruption budget {} needs {wanted} healthy pods and has {healthy} currently",
         meta::name(budget)

@@ -2,8 +2,10 @@
 
 use http::{Response, StatusCode};
 use jiff::Timestamp;
-use objects::meta;
+use objects::apply::{self, Writer};
 use objects::schema::FieldError;
+use objects::typing::Typing;
+use objects::{GroupVersionKind, form, meta};
 use serde_json::{Value, json};
 
 use crate::core::Call;
@@ -65,9 +67,17 @@ pub(super) fn create(call: &Call, body: &[u8]) -> Result<Response<ApiBody>, ApiE
     let expires = Timestamp::from_second(claims.exp).unwrap_or(Timestamp::MAX);
     request["spec"]["audiences"] = audiences.into();
     request["spec"]["expirationSeconds"] = seconds.into();
+    let spec = request["spec"].clone();
+    request = json!({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "spec": spec,
+        "metadata": {"name": name, "namespace": namespace, "uid": uuid::Uuid::new_v4().to_string(),
+            "creationTimestamp": meta::format_time(call.now)}});
+    form::canonical(&mut request);
+    let manager = call.field_manager();
+    let writer = Writer { manager: &manager, subresource: "token", now: call.now };
+    let gvk = GroupVersionKind::of(&request).unwrap_or_default();
+    let attributed = apply::update_managed_fields(None, &mut request, writer, Typing::of(&gvk));
+    attributed.map_err(|error| ApiError::internal("attribute a token request", &error))?;
     request["status"] = json!({"token": token, "expirationTimestamp": meta::format_time(expires)});
-    request["metadata"] =
-        json!({"name": name, "namespace": namespace, "creationTimestamp": meta::format_time(call.now)});
     Ok(answer::encoded(call.encoding, StatusCode::CREATED, &request))
 }
 

@@ -1,0 +1,159 @@
+//! The form in which upstream's typed objects are written: fields that are always there, and none of those that say
+//! nothing.
+//!
+//! Upstream keeps built-in objects as Go structs. Whatever a client sends comes back as those are encoded: a plain field
+//! marked `omitempty` vanishes when it is zero (`hostNetwork: false`), one that is not is written even then
+//! (`containers: null`), a pointer keeps the difference between zero and absent (`replicas: 0`). The facts stand in
+//! the table of types; free-form JSON (extensions, schemas) is left as it is.
+
+use serde_json::{Map, Value};
+
+use crate::gvk::GroupVersionKind;
+use crate::typing::{Field, Presence, Shape, Typing};
+
+/// Brings an object into this form, in place. Of custom resources only the metadata is typed. Fields that the type
+/// does not have stay. Doing it twice is the same as once.
+pub fn canonical(object: &mut Value) {
+    let gvk = GroupVersionKind::of(object).unwrap_or_default();
+    let typing = Typing::of(&gvk);
+    match typing {
+        Typing::Builtin(slot) => value(object, slot.shape),
+        custom => {
+            if let (Typing::Builtin(slot), Some(metadata)) =
+                (custom.field("metadata"), object.get_mut("metadata"))
+            {
+                value(metadata, slot.shape);
+            }
+        }
+    }
+}
+
+/// What an empty object of a built-in kind is written as, without its kind: the fields that are always there. Empty for
+/// custom resources.
+#[must_use]
+pub fn zero(typing: Typing<'_>) -> Value {
+    match typing {
+        Typing::Builtin(slot) => zero_of(slot.shape),
+        _ => Value::Object(Map::new()),
+    }
+}
+
+fn value(value: &mut Value, shape: &Shape) {
+    match (shape, value) {
+        (Shape::Struct(id), Value::Object(map)) => {
+            let fields = id.get();
+            map.retain(|name, child| {
+                let Some(field) = fields.field(name) else { return true };
+                if !child.is_null() {
+                    self::value(child, &field.shape);
+                }
+                keeps(field, child)
+            });
+            for (name, field) in fields.always() {
+                if map.get(name).is_none() {
+                    map.insert(name.to_owned(), zero_of_field(field));
+                }
+            }
+        }
+        (Shape::Map(inner), Value::Object(map)) => {
+            map.values_mut().for_each(|child| self::value(child, inner))
+        }
+        (Shape::List(inner), Value::Array(items)) => {
+            items.iter_mut().for_each(|item| self::value(item, inner));
+        }
+        _ => {}
+    }
+}
+
+/// Whether a field with this value is written.
+fn keeps(field: &Field, value: &Value) -> bool {
+    match field.presence {
+        Presence::Always => true,
+        Presence::Pointer => !value.is_null(),
+        Presence::Omitted => match value {
+            Value::Null => false,
+            Value::Bool(set) => *set,
+            Value::Number(number) => number.as_f64() != Some(0.0),
+            Value::String(text) => !text.is_empty(),
+            Value::Array(items) => !items.is_empty(),
+            Value::Object(map) => !map.is_empty(),
+        },
+    }
+}
+
+fn zero_of_field(field: &Field) -> Value {
+    if field.nullable { Value::Null } else { zero_of(&field.shape) }
+}
+
+fn zero_of(shape: &Shape) -> Value {
+    match shape {
+        Shape::String => Value::String(String::new()),
+        Shape::Quantity => Value::String("0".to_owned()),
+        Shape::Bool => Value::Bool(false),
+        Shape::Int32 | Shape::Int64 | Shape::Number | Shape::IntOrString => Value::from(0),
+        Shape::Bytes | Shape::Any | Shape::Time | Shape::MicroTime | Shape::List(_) | Shape::Map(_) => {
+            Value::Null
+        }
+        Shape::Struct(id) => {
+            let fields = id.get().always();
+            Value::Object(fields.map(|(name, field)| (name.to_owned(), zero_of_field(field))).collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn of(mut object: Value) -> Value {
+        canonical(&mut object);
+        object
+    }
+
+    #[test]
+    fn what_says_nothing_vanishes_and_pointers_keep_their_zero() {
+        let pod = of(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "labels": {}},
+            "spec": {"hostNetwork": false, "nodeName": "", "volumes": [], "priority": 0, "containers": [
+                {"name": "c", "args": [], "stdin": false, "ports": [{"containerPort": 80, "hostPort": 0}]}]}}));
+        assert_eq!(
+            pod,
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "status": {},
+                "spec": {"priority": 0, "containers": [
+                    {"name": "c", "resources": {}, "ports": [{"containerPort": 80}]}]}})
+        );
+    }
+
+    #[test]
+    fn what_is_always_written_appears() {
+        let event = of(json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "a"},
+            "involvedObject": {"name": "b"}}));
+        assert_eq!(event["eventTime"], Value::Null);
+        assert!(event.as_object().unwrap().contains_key("firstTimestamp"));
+        assert_eq!(event["source"], json!({}));
+        assert_eq!(event["reportingComponent"], "");
+        let role = of(json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+            "metadata": {"name": "a"}}));
+        assert!(role.as_object().unwrap().contains_key("rules"));
+    }
+
+    #[test]
+    fn an_empty_deployment_has_a_template_without_containers() {
+        let typing = Typing::of(&GroupVersionKind::new("apps", "v1", "Deployment"));
+        assert_eq!(
+            zero(typing),
+            json!({"metadata": {}, "status": {}, "spec": {"selector": null, "strategy": {},
+                "template": {"metadata": {}, "spec": {"containers": null}}}})
+        );
+    }
+
+    #[test]
+    fn of_custom_resources_only_the_metadata_is_typed() {
+        let custom = json!({"apiVersion": "a.b/v1", "kind": "X", "metadata": {"name": "a", "annotations": {}},
+            "spec": {"empty": {}, "no": false}});
+        let mut expected = custom.clone();
+        expected["metadata"].as_object_mut().unwrap().remove("annotations");
+        assert_eq!(of(custom), expected);
+    }
+}
