@@ -213,6 +213,20 @@ fn files_and_terminals(platform: &Platform) {
         if said.trim_end().ends_with("33 101") { Ok(()) } else { Err(said) }
     });
     platform.kubectl(&["delete", "pod", "tools", "--namespace=tour", "--wait=false"]);
+    a_pod_of_ones_own(platform, &long);
+}
+
+/// `kubectl run -i --rm`: what is piped in is the container's standard input, and how it ends is how kubectl ends.
+fn a_pod_of_ones_own(platform: &Platform, input: &str) {
+    let run = |name: &str, script: &str| {
+        let start = ["run", name, "--stdin", "--rm", "--restart=Never", "--namespace=tour"];
+        let image = ["--image=localhost/tools:1", "--command", "--", "/bin/sh", "-c", script];
+        platform.kubectl_with_input(&[&start[..], &image].concat(), input)
+    };
+    let said = run("typist", "wc -c").expect("count");
+    assert!(said.starts_with("960000\n") && said.contains("pod \"typist\" deleted"), "{said}");
+    let failed = run("quitter", "read -n 1 letter; exit 3");
+    assert!(failed.as_ref().is_err_and(|error| error.contains("terminated (Error)")), "{failed:?}");
 }
 
 fn logs_are_followed(platform: &Platform) {

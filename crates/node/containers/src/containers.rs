@@ -18,11 +18,13 @@ use crate::monitor::{Record, Request};
 use crate::{ContainerError, ContainerSpec, ExecError, Exit, OpenError, StartError, Status};
 
 mod adopt;
+mod attach;
 mod exec;
 mod launch;
 mod session;
 mod start;
 
+pub use attach::{AttachedInput, AttachedOutput, Attachment, Piece};
 use launch::Launcher;
 pub use session::{Ended, Input, Output, Session, SessionRequest, Terminal};
 
@@ -349,6 +351,12 @@ impl Containers {
     pub async fn session(&self, id: &str, request: SessionRequest) -> Result<Session, ExecError> {
         let entry = self.inner.entry(id)?;
         session::start(&self.inner, &entry, request).await
+    }
+
+    /// Connects with the standard descriptors of a container that has an input or a terminal.
+    pub async fn attach(&self, id: &str) -> Result<Attachment, ContainerError> {
+        let entry = self.inner.entry(id)?;
+        attach::attach(&entry).await
     }
 
     pub async fn stats(&self, id: &str) -> Result<Stats, ContainerError> {

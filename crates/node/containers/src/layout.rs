@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -48,6 +49,11 @@ impl Layout {
         self.dir.join("monitor.log")
     }
 
+    /// The socket of those who attach, for a container that has an input or a terminal.
+    pub(crate) fn attach(&self) -> PathBuf {
+        self.dir.join("attach")
+    }
+
     pub(crate) fn upper(&self) -> PathBuf {
         self.dir.join("upper")
     }
@@ -74,6 +80,15 @@ impl Layout {
     pub(crate) fn termination_message(&self) -> PathBuf {
         self.dir.join("termination-message")
     }
+}
+
+/// Calls with a short name of a path: the address of a socket has room for some hundred bytes only.
+pub(crate) fn with_short_name<T>(path: &Path, call: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let dir = File::open(dir)?;
+    call(&Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@
 //!
 //! Kept out: Pods, probes, restarts, image formats, the set-up of networks, and the policy of what is allowed.
 
+mod attach;
 mod capability;
 mod cgroup;
 mod containers;
@@ -36,14 +37,14 @@ mod watch;
 use std::io::Write as _;
 
 pub use containers::{
-    Containers, ContainersConfig, Ended, Event, Events, ExecOutput, ExecRequest, Input, MonitorCommand,
-    Output, Session, SessionRequest, Stats, Terminal,
+    AttachedInput, AttachedOutput, Attachment, Containers, ContainersConfig, Ended, Event, Events,
+    ExecOutput, ExecRequest, Input, MonitorCommand, Output, Piece, Session, SessionRequest, Stats, Terminal,
 };
 pub use error::{ContainerError, ExecError, OpenError, StartError};
 pub use preflight::{Problem, preflight};
 pub use spec::{
     ContainerSpec, Log, Mount, MountSource, Namespace, Namespaces, Propagation, Resources, Rlimit, Seccomp,
-    Security, User,
+    Security, StandardInput, User,
 };
 pub use status::{Exit, Running, Status};
 

@@ -6,7 +6,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -15,12 +15,15 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::{Cgroup, Hierarchies};
-use crate::layout::{Durability, Layout, read_json, write_json};
-use crate::{ContainerSpec, Exit, Log, Running, Status, sys};
+use crate::layout::{self, Durability, Layout, read_json, write_json};
+use crate::{ContainerSpec, Exit, Log, Running, StandardInput, Status, sys};
 
+mod attached;
 mod log;
 mod setup;
+mod stdio;
 
+use attached::Attached;
 use log::{LogFile, Pump, Stream};
 
 /// The kubelet's limit for termination messages.
@@ -119,8 +122,10 @@ struct Container {
     start_ticks: u64,
     process: OwnedFd,
     stdout: Pump,
-    stderr: Pump,
+    /// Absent for a terminal.
+    stderr: Option<Pump>,
     log: LogFile,
+    attached: Attached,
 }
 
 impl Container {
@@ -128,16 +133,13 @@ impl Container {
         let create = |what: &'static str| move |e: io::Error| Reply::Create(format!("{what}: {e}"));
         let Log { path, max_bytes, max_files } = &request.spec.log;
         let log = LogFile::open(path, *max_bytes, *max_files).map_err(create("open the log file"))?;
-        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io::Error::from);
         let (report, report_in) = pipe().map_err(create("make a pipe"))?;
-        let (stdout, stdout_in) = pipe().map_err(create("make a pipe"))?;
-        let (stderr, stderr_in) = pipe().map_err(create("make a pipe"))?;
+        let (ours, theirs) = stdio::make(&request.spec).map_err(create("make the standard descriptors"))?;
+        let attached =
+            attached(layout, &request.spec, ours.input).map_err(create("listen for who attaches"))?;
         match sys::fork().map_err(create("fork"))? {
-            sys::Fork::Child => {
-                let outputs = setup::Outputs { stdout: stdout_in, stderr: stderr_in, report: report_in };
-                sys::exit_now(setup::run(layout, request, outputs))
-            }
-            sys::Fork::Parent(_) => drop((stdout_in, stderr_in, report_in)),
+            sys::Fork::Child => sys::exit_now(setup::run(layout, request, theirs, report_in)),
+            sys::Fork::Parent(_) => drop((theirs, report_in)),
         }
         let outcome = read_report(report).map_err(create("hear from the set-up process"))?;
         let pid = outcome?;
@@ -152,9 +154,10 @@ impl Container {
             running: Running { pid: pid.as_raw_nonzero().get(), started_at },
             start_ticks,
             process,
-            stdout: Pump::new(stdout, Stream::Stdout),
-            stderr: Pump::new(stderr, Stream::Stderr),
+            stdout: Pump::new(ours.stdout, Stream::Stdout),
+            stderr: ours.stderr.map(|stderr| Pump::new(stderr, Stream::Stderr)),
             log,
+            attached,
         })
     }
 
@@ -164,21 +167,26 @@ impl Container {
         loop {
             let mut fds = vec![PollFd::new(&self.process, PollFlags::IN)];
             fds.extend(self.stdout.fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-            fds.extend(self.stderr.fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+            let stderr = self.stderr.as_ref().and_then(Pump::fd);
+            fds.extend(stderr.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+            fds.extend(self.attached.fds());
             match poll(&mut fds, None) {
                 Err(rustix::io::Errno::INTR) => continue,
                 result => result?,
             };
             let ended = !fds[0].revents().is_empty();
             drop(fds);
-            self.stdout.pump(&mut self.log);
-            self.stderr.pump(&mut self.log);
+            for pump in std::iter::once(&mut self.stdout).chain(&mut self.stderr) {
+                pump.pump(&mut self.log, &mut self.attached);
+            }
+            self.attached.serve();
             if ended {
                 break;
             }
         }
-        self.stdout.finish(&mut self.log);
-        self.stderr.finish(&mut self.log);
+        for pump in std::iter::once(&mut self.stdout).chain(&mut self.stderr) {
+            pump.finish(&mut self.log, &mut self.attached);
+        }
         let status = rustix::process::waitid(
             WaitId::PidFd(std::os::fd::AsFd::as_fd(&self.process)),
             WaitIdOptions::EXITED,
@@ -194,9 +202,23 @@ impl Container {
         };
         let oom_killed = code != 0 && cgroup.oom_kills() > oom_before;
         let message = message.and_then(|path| read_message(&path));
+        self.attached.finish();
         let started_at = Some(self.running.started_at);
         Ok(Exit { code, signal, oom_killed, lost: false, started_at, finished_at, message })
     }
+}
+
+/// The socket of those who attach; nobody can where there is nothing to write to.
+fn attached(layout: &Layout, spec: &ContainerSpec, input: Option<OwnedFd>) -> io::Result<Attached> {
+    if spec.input == StandardInput::None && !spec.terminal {
+        return Ok(Attached::nobody());
+    }
+    let listener = layout::with_short_name(&layout.attach(), |path| UnixListener::bind(path))?;
+    Attached::new(listener, input, spec.terminal, spec.input)
+}
+
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
 }
 
 fn read_message(path: &Path) -> Option<String> {

@@ -32,6 +32,12 @@ pub struct ContainerSpec {
     /// `net.core.somaxconn` → value. Only namespaced ones make sense; the kernel refuses others.
     pub sysctls: Vec<(String, String)>,
     pub log: Log,
+    /// Where its standard input comes from.
+    #[serde(default)]
+    pub input: StandardInput,
+    /// Whether its descriptors are a terminal of its own.
+    #[serde(default)]
+    pub terminal: bool,
     /// A path inside the container that the process may write its last words to; its first 4096 bytes become
     /// [`Exit::message`](crate::Exit::message). Kubernetes uses `/dev/termination-log`.
     pub termination_message_path: Option<PathBuf>,
@@ -62,6 +68,8 @@ impl ContainerSpec {
             rlimits: Vec::new(),
             sysctls: Vec::new(),
             log: Log::new(log),
+            input: StandardInput::None,
+            terminal: false,
             termination_message_path: None,
         }
     }
@@ -96,6 +104,19 @@ pub enum MountSource {
     Bind { path: PathBuf, sub_path: Option<PathBuf> },
     /// Memory, at most `size` bytes (the kernel's default, half of RAM, without).
     Tmpfs { size: Option<u64>, mode: u32 },
+}
+
+/// What a container reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StandardInput {
+    /// The end of the file.
+    #[default]
+    None,
+    /// What those write who are attached, one after the other.
+    Open,
+    /// What the first one writes who is attached; then the end of the file.
+    Once,
 }
 
 /// Whether mounts made later on one side appear on the other.

@@ -20,7 +20,7 @@ use containers::Status;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Pod;
-use link::{ByteStream, Connection, ExecRequest, LinkError, LogRequest, Session};
+use link::{AttachRequest, ByteStream, Connection, ExecRequest, LinkError, LogRequest, Session};
 use objects::meta::{self, Key};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch as channel};
@@ -281,6 +281,10 @@ impl link::Node for Kubelet {
 
     fn exec(&self, request: ExecRequest) -> BoxFuture<'_, Result<Session, LinkError>> {
         Box::pin(self.run_command(request))
+    }
+
+    fn attach(&self, request: AttachRequest) -> BoxFuture<'_, Result<Session, LinkError>> {
+        Box::pin(self.attach_to(request))
     }
 
     fn connect(

@@ -196,8 +196,6 @@ impl Refusals<'_> {
     fn container(&mut self, pod: &Pod, role: Role, container: &Container) {
         let name = &container.name;
         let of = |what: &str| format!("{what} of container \"{name}\"");
-        self.unsupported(container.stdin == Some(true), &of("stdin"));
-        self.unsupported(container.tty == Some(true), &of("tty"));
         self.unsupported(
             container.volume_devices.as_ref().is_some_and(|list| !list.is_empty()),
             &of("volumeDevices"),
@@ -284,7 +282,7 @@ mod tests {
         let refusals = check(
             json!({
                 "volumes": [{"name": "share", "nfs": {"server": "s", "path": "/"}}, {"name": "ok", "emptyDir": {}}],
-                "containers": [{"name": "c", "tty": true}],
+                "containers": [{"name": "c", "volumeDevices": [{"name": "x", "devicePath": "/dev/x"}]}],
             }),
             &PrivilegedNamespaces::All,
         );
@@ -292,7 +290,7 @@ mod tests {
             refusals,
             [
                 "volume \"share\" of type nfs is not supported yet",
-                "tty of container \"c\" is not supported yet"
+                "volumeDevices of container \"c\" is not supported yet"
             ]
         );
     }

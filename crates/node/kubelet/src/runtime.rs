@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use containers::{
-    ContainerError, ContainerSpec, ExecError, ExecOutput, Exit, Session, SessionRequest, StartError, Status,
+    Attachment, ContainerError, ContainerSpec, ExecError, ExecOutput, Exit, Session, SessionRequest,
+    StartError, Status,
 };
 use futures::stream::BoxStream;
 use images::{Image, ImageError, PullPolicy};
@@ -101,6 +102,9 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Runs a command in a container, connected with the caller.
     async fn session(&self, id: &str, request: SessionRequest) -> Result<Session, ExecError>;
+
+    /// Connects with the standard descriptors of a container that has an input or a terminal.
+    async fn attach_to(&self, id: &str) -> Result<Attachment, ContainerError>;
 
     /// Mounts a memory file system of at most `size` bytes on an existing directory; does nothing where one is mounted.
     async fn mount_memory(&self, path: &Path, size: Option<u64>) -> Result<(), RuntimeError>;

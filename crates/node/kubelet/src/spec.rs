@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use containers::{ContainerSpec, Log, Mount, MountSource, Namespace, Propagation};
+use containers::{ContainerSpec, Log, Mount, MountSource, Namespace, Propagation, StandardInput};
 use images::Image;
 use k8s_openapi::api::core::v1::{Container, VolumeMount};
 
@@ -98,6 +98,12 @@ pub(crate) fn container_spec(parts: &Parts<'_>, container: &Container) -> Result
         .map(|sysctl| (sysctl.name.clone(), sysctl.value.clone()))
         .collect();
     spec.log = Log::new(parts.log.to_owned());
+    spec.terminal = container.tty == Some(true);
+    spec.input = match (container.stdin, container.stdin_once) {
+        (Some(true), Some(true)) => StandardInput::Once,
+        (Some(true), _) => StandardInput::Open,
+        _ => StandardInput::None,
+    };
     spec.termination_message_path = Some(PathBuf::from(
         container
             .termination_message_path

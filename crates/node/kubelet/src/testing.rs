@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use containers::{
-    ContainerError, ContainerSpec, Event, ExecError, ExecOutput, Exit, Running, Session, SessionRequest,
-    StartError, Status,
+    Attachment, ContainerError, ContainerSpec, Event, ExecError, ExecOutput, Exit, Running, Session,
+    SessionRequest, StartError, Status,
 };
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
@@ -226,6 +226,10 @@ impl Runtime for FakeRuntime {
 
     async fn session(&self, id: &str, _: SessionRequest) -> Result<Session, ExecError> {
         Err(ContainerError::NotRunning(id.to_owned()).into())
+    }
+
+    async fn attach_to(&self, id: &str) -> Result<Attachment, ContainerError> {
+        Err(ContainerError::NotRunning(id.to_owned()))
     }
 
     async fn mount_memory(&self, _: &Path, _: Option<u64>) -> Result<(), RuntimeError> {

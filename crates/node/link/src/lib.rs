@@ -1,7 +1,8 @@
 //! The trait by which others reach a node.
 //!
 //! Owns the requests that the API server forwards to the machine a Pod runs on, and the words in which the node refuses
-//! them: reading a container's log, running a command in it, connecting with a port of a Pod.
+//! them: reading a container's log, running a command in it, connecting with its own input and output or with a port of
+//! a Pod.
 //!
 //! What must hold: an implementation checks names against Pods it really runs, never builds a path from them, and every
 //! stream ends when the container's log does (or, with `follow`, when the container does or the reader goes away).
@@ -14,9 +15,9 @@ use std::fmt;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use futures::Sink;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use futures::{Sink, SinkExt as _, StreamExt as _};
 
 /// Bytes of a log as they become available. Dropping the stream ends the reading.
 pub type ByteStream = BoxStream<'static, Result<Bytes, LinkError>>;
@@ -76,6 +77,19 @@ pub struct ExecRequest {
     pub stdin: bool,
     /// Whether it gets a terminal.
     pub tty: bool,
+}
+
+/// A container to connect with; the query of `…/pods/NAME/attach`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachRequest {
+    /// Namespace of the Pod.
+    pub namespace: String,
+    /// Name of the Pod.
+    pub pod: String,
+    /// Name of the container. The API server has already chosen the default one.
+    pub container: String,
+    /// Whether the client has something for its standard input.
+    pub stdin: bool,
 }
 
 /// What is sent to a running command.
@@ -147,6 +161,12 @@ pub trait Node: Send + Sync {
         Box::pin(async move { Err(LinkError::NotSupported { what }) })
     }
 
+    /// Connects with a container's own input and output. Dropping the session changes nothing for the container.
+    fn attach(&self, request: AttachRequest) -> BoxFuture<'_, Result<Session, LinkError>> {
+        let AttachRequest { namespace, pod, container, .. } = request;
+        Box::pin(async move { Ok(listening(self.logs(following(&namespace, &pod, &container)).await?)) })
+    }
+
     /// Connects with a TCP port inside a Pod's network namespace.
     fn connect(
         &self,
@@ -157,6 +177,20 @@ pub trait Node: Send + Sync {
         let what = format!("port-forward to {namespace}/{pod}:{port}");
         Box::pin(async move { Err(LinkError::NotSupported { what }) })
     }
+}
+
+/// The log of a container from now on.
+pub fn following(namespace: &str, pod: &str, container: &str) -> LogRequest {
+    LogRequest { follow: true, tail_lines: Some(0), ..LogRequest::new(namespace, pod, container) }
+}
+
+/// A session with a container that has no standard input: it shows the log, and what a client has for the input goes
+/// nowhere.
+pub fn listening(log: ByteStream) -> Session {
+    let ended = futures::stream::iter([Ok(Output::Ended(0))]);
+    let output = log.map(|chunk| chunk.map(Output::Stdout)).chain(ended).boxed();
+    let input = futures::sink::drain().sink_map_err(|never: std::convert::Infallible| match never {});
+    Session { input: Box::pin(input), output }
 }
 
 /// Why a node refuses. The text is what `kubectl` shows, worded as the kubelet words it.

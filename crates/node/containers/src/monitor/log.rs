@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use super::attached::Attached;
+
 /// Longer lines are written in pieces marked `P`; containerd's limit.
 const LINE_LIMIT: usize = 16 << 10;
 /// Read at once; a pipe holds 64 KiB, and a monitor should be small.
@@ -126,8 +128,8 @@ impl Pump {
         self.pipe.as_ref().map(|pipe| pipe.as_fd())
     }
 
-    /// Moves what is there now, at most one buffer, so that neither output starves the other.
-    pub(super) fn pump(&mut self, log: &mut LogFile) -> bool {
+    /// Moves what is there now into the log and to those attached, at most one buffer, so that neither output starves the other.
+    pub(super) fn pump(&mut self, log: &mut LogFile, attached: &mut Attached) -> bool {
         let Some(pipe) = &self.pipe else { return false };
         let mut buffer = [0; READ_SIZE];
         match rustix::io::read(pipe, &mut buffer) {
@@ -136,6 +138,7 @@ impl Pump {
                 false
             }
             Ok(read) => {
+                attached.show(self.stream, &buffer[..read]);
                 self.take(&buffer[..read], log, Timestamp::now());
                 true
             }
@@ -149,8 +152,8 @@ impl Pump {
     }
 
     /// Moves all that is left, and ends the last line. Processes that still hold the other end are not waited for.
-    pub(super) fn finish(&mut self, log: &mut LogFile) {
-        while self.pump(log) {}
+    pub(super) fn finish(&mut self, log: &mut LogFile, attached: &mut Attached) {
+        while self.pump(log, attached) {}
         if !self.pending.is_empty() {
             let mut lines = Vec::new();
             append(&mut lines, Timestamp::now(), self.stream, "F", &self.pending);
@@ -223,11 +226,11 @@ mod tests {
     fn writes_lines_with_time_stream_and_tag() {
         let mut f = fixture(1 << 20, 3);
         f.input.write_all(b"one\n\ntw").unwrap();
-        f.pump.pump(&mut f.log);
+        f.pump.pump(&mut f.log, &mut Attached::nobody());
         assert_eq!(tagged(&f.path), ["stdout F one", "stdout F "]);
         f.input.write_all(b"o\nlast").unwrap();
         drop(f.input);
-        f.pump.finish(&mut f.log);
+        f.pump.finish(&mut f.log, &mut Attached::nobody());
         assert_eq!(tagged(&f.path), ["stdout F one", "stdout F ", "stdout F two", "stdout F last"]);
         let text = fs::read_to_string(&f.path).unwrap();
         let stamp = text.split(' ').next().unwrap();
@@ -241,7 +244,7 @@ mod tests {
         let line = vec![b'x'; LINE_LIMIT * 2 + 5];
         f.input.write_all(&line).unwrap();
         f.input.write_all(b"\nnext\n").unwrap();
-        while f.pump.pump(&mut f.log) {}
+        while f.pump.pump(&mut f.log, &mut Attached::nobody()) {}
         let lines = tagged(&f.path);
         let shape: Vec<_> = lines.iter().map(|line| (&line[7..8], line.len() - 9)).collect();
         assert_eq!(shape, [("P", LINE_LIMIT), ("P", LINE_LIMIT), ("F", 5), ("F", 4)]);
@@ -253,7 +256,7 @@ mod tests {
         let mut line = vec![b'x'; LINE_LIMIT];
         line.push(b'\n');
         f.input.write_all(&line).unwrap();
-        while f.pump.pump(&mut f.log) {}
+        while f.pump.pump(&mut f.log, &mut Attached::nobody()) {}
         let tags: Vec<_> = tagged(&f.path).iter().map(|line| line[7..8].to_owned()).collect();
         // The limit may be reached before its line end is read; then an empty rest follows, as in containerd.
         assert!(tags == ["F"] || tags == ["P", "F"], "{tags:?}");
@@ -264,7 +267,7 @@ mod tests {
         let mut f = fixture(100, 3);
         for n in 0..20 {
             f.input.write_all(format!("line number {n}\n").as_bytes()).unwrap();
-            f.pump.pump(&mut f.log);
+            f.pump.pump(&mut f.log, &mut Attached::nobody());
         }
         let names: Vec<_> =
             fs::read_dir(f.path.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();

@@ -14,17 +14,11 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use super::Request;
+use super::stdio::Theirs;
 use crate::capability::Capabilities;
 use crate::layout::{Durability, Layout, write_json};
 use crate::process::{DEFAULT_PATH, OwnExecutable, Process};
 use crate::{ContainerSpec, Mount, MountSource, Propagation, oci, passwd, rootfs};
-
-/// Where the container's output and the messages to the monitor go.
-pub(super) struct Outputs {
-    pub(super) stdout: OwnedFd,
-    pub(super) stderr: OwnedFd,
-    pub(super) report: OwnedFd,
-}
 
 /// A line of JSON to the monitor.
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,12 +37,11 @@ fn report(to: &OwnedFd, message: &Message) {
     }
 }
 
-/// Makes and starts the container; the result is this process's exit code.
-pub(super) fn run(layout: &Layout, request: &Request, outputs: Outputs) -> i32 {
+/// Makes and starts the container and tells the monitor over `to_monitor`; the result is this process's exit code.
+pub(super) fn run(layout: &Layout, request: &Request, stdio: Theirs, to_monitor: OwnedFd) -> i32 {
     // Without its monitor nobody would learn of the container.
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-    let Ok(to_monitor) = outputs.report.try_clone() else { return 1 };
-    match make(layout, request, outputs) {
+    match make(layout, request, stdio, &to_monitor) {
         Ok(()) => 0,
         Err(message) => {
             report(&to_monitor, &message);
@@ -57,28 +50,31 @@ pub(super) fn run(layout: &Layout, request: &Request, outputs: Outputs) -> i32 {
     }
 }
 
-fn make(layout: &Layout, request: &Request, outputs: Outputs) -> Result<(), Message> {
+fn make(layout: &Layout, request: &Request, stdio: Theirs, to_monitor: &OwnedFd) -> Result<(), Message> {
     let Request { spec, hierarchies, cgroup } = request;
     let create = Message::Create;
     let own = OwnExecutable::remember().map_err(|e| create(format!("look at /proc/self/exe: {e}")))?;
     rootfs::enter_private_mounts().map_err(|e| create(format!("enter a mount namespace: {e}")))?;
     rootfs::mount_overlay(layout, &spec.layers).map_err(create)?;
-    let process = resolve_process(layout, spec, hierarchies.version())?;
+    let mut process = resolve_process(layout, spec, hierarchies.version())?;
+    if spec.terminal && !process.env.iter().any(|entry| entry.starts_with("TERM=")) {
+        process.env.push("TERM=xterm".to_owned());
+    }
     write_json(&layout.process(), &process, Durability::Atomic)
         .map_err(|e| create(format!("write process.json: {e}")))?;
     let spec = with_termination_message(layout, spec.clone()).map_err(create)?;
     let mounts = oci::resolve_mounts(layout, &spec).map_err(create)?;
     let config = oci::config(&spec, &process, &layout.rootfs(), &Path::new("/").join(cgroup), &mounts);
     write_bundle(layout, &config).map_err(create)?;
-    let executor =
-        ContainerExecutor { process, own, report: outputs.report.try_clone().map(std::rc::Rc::new).ok() };
+    let report_to = to_monitor.try_clone().map(std::rc::Rc::new).ok();
+    let executor = ContainerExecutor { process, own, terminal: spec.terminal, report: report_to };
     let build = || {
         let mut container = ContainerBuilder::new("c".to_owned(), SyscallType::default())
             .with_root_path(layout.bundle())?
             .with_executor(executor)
-            .with_stdin(File::open("/dev/null").map_err(libcontainer::error::LibcontainerError::OtherIO)?)
-            .with_stdout(outputs.stdout)
-            .with_stderr(outputs.stderr)
+            .with_stdin(stdio.stdin)
+            .with_stdout(stdio.stdout)
+            .with_stderr(stdio.stderr)
             .as_init(layout.bundle())
             .with_systemd(false)
             .with_detach(true)
@@ -86,7 +82,7 @@ fn make(layout: &Layout, request: &Request, outputs: Outputs) -> Result<(), Mess
             .as_sibling(true)
             .build()?;
         if let Some(pid) = container.pid() {
-            report(&outputs.report, &Message::Pid(pid.as_raw()));
+            report(to_monitor, &Message::Pid(pid.as_raw()));
         }
         container.start()
     };
@@ -182,12 +178,19 @@ fn write_bundle(layout: &Layout, config: &serde_json::Value) -> Result<(), Strin
 struct ContainerExecutor {
     process: Process,
     own: OwnExecutable,
+    terminal: bool,
     report: Option<std::rc::Rc<OwnedFd>>,
 }
 
 impl Executor for ContainerExecutor {
     fn exec(&self, _spec: &OciSpec) -> Result<(), ExecutorError> {
-        let reason = self.process.execute(self.own);
+        // libcontainer has begun a session, of which the terminal becomes the controlling one.
+        let reason =
+            if self.terminal { rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()) } else { Ok(()) };
+        let reason = match reason {
+            Ok(()) => self.process.execute(self.own),
+            Err(error) => format!("take the terminal: {error}"),
+        };
         if let Some(to) = &self.report {
             report(to, &Message::Process(reason.clone()));
         }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod adoption;
+mod attach;
 mod exec;
 mod fixture;
 mod isolation;

@@ -1,4 +1,6 @@
-//! Commands that somebody runs in a container.
+//! Commands that somebody runs in a container, and containers that somebody talks with.
+
+mod attach;
 
 use std::sync::Arc;
 
@@ -6,8 +8,8 @@ use bytes::Bytes;
 use client::chain;
 use containers::SessionRequest;
 use futures::{SinkExt as _, StreamExt as _};
-use k8s_openapi::api::core::v1::Pod;
-use link::{ExecRequest, Input, LinkError, Output, Session};
+use k8s_openapi::api::core::v1::{Container, Pod};
+use link::{AttachRequest, ExecRequest, Input, LinkError, Output, Session};
 use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 
@@ -34,22 +36,43 @@ impl Kubelet {
     }
 
     pub(super) async fn run_command(&self, request: ExecRequest) -> Result<Session, LinkError> {
-        let (handle, latest) = self.find(&request.namespace, &request.pod)?;
-        let container = request.container;
-        if pod::container(&latest, &container).is_none() {
-            return Err(LinkError::ContainerNotFound { pod: request.pod, container });
+        let (id, _) = self.newest(&request.namespace, &request.pod, &request.container).await?;
+        let asked = SessionRequest { args: request.command, input: request.stdin, terminal: request.tty };
+        let session = self.inner.shared.runtime().session(&id, asked).await;
+        let session = session.map_err(|error| failed(&error, &request.container))?;
+        Ok(connected(session, request.container))
+    }
+
+    pub(super) async fn attach_to(&self, request: AttachRequest) -> Result<Session, LinkError> {
+        let AttachRequest { namespace, pod, container, stdin } = request;
+        let (id, spec) = self.newest(&namespace, &pod, &container).await?;
+        if spec.stdin != Some(true) && spec.tty != Some(true) {
+            return Ok(link::listening(self.open_log(link::following(&namespace, &pod, &container)).await?));
         }
-        let shared = &self.inner.shared;
-        let dir = shared.pod_dir(&handle.id.uid);
+        let attachment = self.inner.shared.runtime().attach_to(&id).await;
+        let attachment = attachment.map_err(|error| failed(&error.into(), &container))?;
+        Ok(attach::connected(attachment, stdin && spec.stdin == Some(true)))
+    }
+
+    /// The newest instance of a container, and what the Pod says of it.
+    async fn newest(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+    ) -> Result<(String, Container), LinkError> {
+        let (handle, latest) = self.find(namespace, pod)?;
+        let Some((_, spec)) = pod::container(&latest, container) else {
+            let (pod, container) = (pod.to_owned(), container.to_owned());
+            return Err(LinkError::ContainerNotFound { pod, container });
+        };
+        let dir = self.inner.shared.pod_dir(&handle.id.uid);
         let instances =
             tokio::task::spawn_blocking(move || records::instances(&dir)).await.unwrap_or_default();
-        let newest = instances.into_iter().filter(|(name, _, _)| *name == container).map(|(_, n, _)| n).max();
-        let Some(attempt) = newest else { return Err(LinkError::NotRunning { container }) };
-        let id = records::container_id(&handle.id.uid, &container, attempt);
-        let asked = SessionRequest { args: request.command, input: request.stdin, terminal: request.tty };
-        let session =
-            shared.runtime().session(&id, asked).await.map_err(|error| failed(&error, &container))?;
-        Ok(connected(session, container))
+        let newest = instances.into_iter().filter(|(name, _, _)| name == container).map(|(_, n, _)| n).max();
+        let missing = || LinkError::NotRunning { container: container.to_owned() };
+        let id = records::container_id(&handle.id.uid, container, newest.ok_or_else(missing)?);
+        Ok((id, spec.clone()))
     }
 }
 

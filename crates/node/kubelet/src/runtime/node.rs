@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use containers::{
-    ContainerError, ContainerSpec, Containers, ExecError, ExecOutput, ExecRequest, Exit, Session,
+    Attachment, ContainerError, ContainerSpec, Containers, ExecError, ExecOutput, ExecRequest, Exit, Session,
     SessionRequest, StartError, Status,
 };
 use futures::StreamExt as _;
@@ -134,6 +134,10 @@ impl Runtime for NodeRuntime {
 
     async fn session(&self, id: &str, request: SessionRequest) -> Result<Session, ExecError> {
         self.containers.session(id, request).await
+    }
+
+    async fn attach_to(&self, id: &str) -> Result<Attachment, ContainerError> {
+        self.containers.attach(id).await
     }
 
     async fn mount_memory(&self, path: &Path, size: Option<u64>) -> Result<(), RuntimeError> {

@@ -8,7 +8,7 @@ mod peer;
 
 use futures::{SinkExt, StreamExt};
 use http::Response;
-use link::{ExecRequest, Input, LinkError, LogRequest, Output, Session};
+use link::{AttachRequest, ExecRequest, Input, LinkError, Output, Session};
 use serde_json::{Value, json};
 
 use super::log;
@@ -53,23 +53,18 @@ pub(super) async fn exec(call: &Call) -> Result<Response<ApiBody>, ApiError> {
     Ok(upgrade.accept(call, session))
 }
 
-/// Follows what a container writes. Containers are started without a standard input, so what a client has for it goes
-/// where upstream puts it in that case: nowhere.
+/// Connects with a container's own input and output.
 pub(super) async fn attach(call: &Call) -> Result<Response<ApiBody>, ApiError> {
     let (_, container) = log::target(call)?;
     let upgrade = Upgrade::negotiate(call)?;
-    let request = LogRequest {
-        follow: true,
-        tail_lines: Some(0),
-        ..LogRequest::new(call.info.namespace.clone(), call.info.name.clone(), container)
+    let request = AttachRequest {
+        namespace: call.info.namespace.clone(),
+        pod: call.info.name.clone(),
+        container,
+        stdin: call.query.flag("stdin"),
     };
     let node = call.core.node().ok_or_else(|| ApiError::unavailable("the node is not running"))?;
-    let lines = node.logs(request).await.map_err(|error| log::refused(&error))?;
-    let output =
-        lines.map(|chunk| chunk.map(Output::Stdout)).chain(futures::stream::iter([Ok(Output::Ended(0))]));
-    let input =
-        Box::pin(futures::sink::drain().sink_map_err(|never: std::convert::Infallible| match never {}));
-    let session = Session { input, output: output.boxed() };
+    let session = node.attach(request).await.map_err(|error| log::refused(&error))?;
     Ok(upgrade.accept(call, session))
 }
 
