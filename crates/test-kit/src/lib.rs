@@ -6,6 +6,7 @@
 
 mod cluster;
 mod file_server;
+mod git_server;
 mod process;
 mod registry;
 mod repository;
@@ -15,6 +16,7 @@ mod wait;
 
 pub use cluster::{Cluster, Listening};
 pub use file_server::{FileServer, Seen, Serving};
+pub use git_server::{GitManner, GitServer};
 pub use process::{Process, find_program, free_port};
 pub use registry::ImageRegistry;
 pub use repository::Repository;

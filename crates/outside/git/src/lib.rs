@@ -258,6 +258,18 @@ impl Repositories {
         }
     }
 
+    /// Brings a remote repository up to date now instead of at the next poll; whoever watches it is told what polling
+    /// would tell. A local one is up to date anyway.
+    ///
+    /// # Errors
+    /// If it cannot be fetched within the deadline.
+    pub async fn fetch(&self, url: &str) -> Result<(), Error> {
+        match self.place(url)? {
+            Place::Local(_) => Ok(()),
+            Place::Remote(remote) => remote.fetch(Freshness::Latest).await,
+        }
+    }
+
     /// The content of a file behind an `http` or `https` URL, as kustomizations name it among their resources; `None`
     /// if the server answers that it has none.
     ///

@@ -101,7 +101,7 @@ impl RemoteRepository {
     }
 
     /// Brings the cache up to date unless it was within the polling period, or failed a moment ago.
-    async fn fetch(&self, freshness: Freshness) -> Result<(), Error> {
+    pub(crate) async fn fetch(&self, freshness: Freshness) -> Result<(), Error> {
         let mut state = self.state.lock().await;
         if freshness == Freshness::Recent {
             if let Some(failed) = &state.failed

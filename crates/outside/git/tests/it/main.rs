@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod files;
-mod http_backend;
 mod local;
 mod remote;
 

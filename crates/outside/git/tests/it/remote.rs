@@ -1,12 +1,11 @@
 use std::net::TcpListener;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use git::Freshness::{Latest, Recent};
 use git::{Config, Credentials, PlainHttp, Repositories};
+use test_kit::{GitManner, GitServer};
 use tokio::time::timeout;
 
-use super::http_backend::{Manner, serve};
 use super::{Sample, names, read, remote};
 
 #[tokio::test]
@@ -19,8 +18,8 @@ async fn fetches_over_http_and_notices_a_rewritten_branch() {
     sample.tag("v1.0.0");
     sample.write("a.yaml", "two");
     sample.commit("second");
-    let backend = serve(&sample.path(), Manner::default());
-    let url = format!("{}/.git", backend.base);
+    let backend = GitServer::start(&sample.path(), GitManner::default());
+    let url = format!("{}/.git", backend.url());
     let (repositories, _cache) = remote();
 
     let head = repositories.open(&url, "HEAD", Recent).await.unwrap();
@@ -28,9 +27,9 @@ async fn fetches_over_http_and_notices_a_rewritten_branch() {
     assert_eq!(names(&head.tree, "files").len(), 50);
     assert_eq!(repositories.open(&url, "v1.x", Recent).await.unwrap().revision, first);
 
-    let before = backend.requests.load(Ordering::Relaxed);
+    let before = backend.requests();
     repositories.open(&url, &first, Latest).await.unwrap();
-    assert_eq!(backend.requests.load(Ordering::Relaxed), before, "a known commit needs no request");
+    assert_eq!(backend.requests(), before, "a known commit needs no request");
 
     let mut changes = repositories.watch(&url).unwrap();
     let first_commit = sample.repository.find_commit(first.parse().unwrap()).unwrap();
@@ -51,8 +50,9 @@ async fn authenticates_where_told_and_follows_redirects_without_credentials() {
     sample.write("a.yaml", "one");
     sample.commit("first");
     let basic = "Basic dXNlcjpwYXNzOndvcmQ=".to_owned();
-    let backend = serve(&sample.path(), Manner { authorization: Some(basic), ..Manner::default() });
-    let url = format!("{}/.git", backend.base);
+    let backend =
+        GitServer::start(&sample.path(), GitManner { authorization: Some(basic), ..GitManner::default() });
+    let url = format!("{}/.git", backend.url());
 
     let (anonymous, _cache) = remote();
     let error = anonymous.open(&url, "HEAD", Recent).await.unwrap_err().to_string();
@@ -60,7 +60,7 @@ async fn authenticates_where_told_and_follows_redirects_without_credentials() {
 
     let cache = tempfile::tempdir().unwrap();
     let credentials = Credentials {
-        url_prefix: backend.base.clone(),
+        url_prefix: backend.url(),
         username: "user".to_owned(),
         password: "pass:word".to_owned(),
     };
@@ -73,9 +73,10 @@ async fn authenticates_where_told_and_follows_redirects_without_credentials() {
     let snapshot = repositories.open(&url, "HEAD", Recent).await.unwrap();
     assert_eq!(read(&snapshot.tree, "a.yaml").as_deref(), Some("one"));
 
-    let open = serve(&sample.path(), Manner::default());
-    let moving = serve(&sample.path(), Manner { moved_to: Some(open.base), ..Manner::default() });
-    let moved = format!("{}/moved/.git", moving.base);
+    let open = GitServer::start(&sample.path(), GitManner::default());
+    let moving =
+        GitServer::start(&sample.path(), GitManner { moved_to: Some(open.url()), ..GitManner::default() });
+    let moved = format!("{}/moved/.git", moving.url());
     let snapshot = repositories.open(&moved, "HEAD", Recent).await.unwrap();
     assert_eq!(read(&snapshot.tree, "a.yaml").as_deref(), Some("one"));
 }
@@ -85,9 +86,9 @@ async fn an_absent_repository_and_a_too_large_one_say_so() {
     let sample = Sample::new();
     sample.write("a.yaml", &"incompressible? no, but large enough. ".repeat(1000));
     sample.commit("first");
-    let backend = serve(&sample.path(), Manner::default());
+    let backend = GitServer::start(&sample.path(), GitManner::default());
     let (repositories, _cache) = remote();
-    let url = format!("{}/nothing.git", backend.base);
+    let url = format!("{}/nothing.git", backend.url());
     let error = repositories.open(&url, "HEAD", Recent).await.unwrap_err().to_string();
     assert_eq!(error, format!("fetch {url}: repository not found"));
 
@@ -95,7 +96,7 @@ async fn an_absent_repository_and_a_too_large_one_say_so() {
     let mut config = Config { plain_http: PlainHttp::Loopback, ..Config::new(cache.path()) };
     config.limits.download = 300;
     let small = Repositories::new(config).unwrap();
-    let url = format!("{}/.git", backend.base);
+    let url = format!("{}/.git", backend.url());
     let error = small.open(&url, "HEAD", Recent).await.unwrap_err().to_string();
     assert!(error.contains("larger than allowed"), "{error}");
 }
@@ -105,7 +106,7 @@ async fn a_silent_host_ends_by_the_deadline_and_holds_up_nobody() {
     let sample = Sample::new();
     sample.write("a.yaml", "one");
     sample.commit("first");
-    let backend = serve(&sample.path(), Manner::default());
+    let backend = GitServer::start(&sample.path(), GitManner::default());
     // Accepts connections (the kernel does) and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_url = format!("http://{}/x.git", silent.local_addr().unwrap());
@@ -119,7 +120,7 @@ async fn a_silent_host_ends_by_the_deadline_and_holds_up_nobody() {
 
     let start = Instant::now();
     let stuck = repositories.open(&silent_url, "HEAD", Recent);
-    let url = format!("{}/.git", backend.base);
+    let url = format!("{}/.git", backend.url());
     let other = async {
         repositories.open(&url, "HEAD", Recent).await.unwrap();
         start.elapsed()
