@@ -42,6 +42,7 @@ mod render;
 mod sets;
 mod status;
 mod targets;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +60,7 @@ pub use error::Error;
 pub use metrics::{Counts, Exposition, Metrics};
 pub use preview::{Preview, PreviewError, PreviewRequest, Previewed, Refresh, preview};
 pub use render::{RenderError, RenderRequest, render};
+pub use webhooks::{WEBHOOK_PATH, Webhooks};
 
 /// The service account that the controller acts as.
 pub const SERVICE_ACCOUNT: &str = "argocd-application-controller";
@@ -131,6 +133,10 @@ impl std::fmt::Debug for GitOps {
 pub struct GitOps {
     shared: Arc<reconcile::Shared>,
     triggers: mpsc::Receiver<client::Key>,
+    sets: Arc<sets::Sets>,
+    set_triggers: mpsc::Receiver<client::Key>,
+    webhooks: Webhooks,
+    told: mpsc::Receiver<String>,
 }
 
 /// Keys that may wait to be taken up; whoever has more waits.
@@ -142,7 +148,16 @@ impl GitOps {
     #[must_use]
     pub fn new(config: Config) -> Self {
         let (sender, triggers) = mpsc::channel(TRIGGERS);
-        Self { shared: Arc::new(reconcile::Shared::new(config, sender)), triggers }
+        let shared = Arc::new(reconcile::Shared::new(config, sender));
+        let (sets, set_triggers) = sets::Sets::new(&shared);
+        let (webhooks, told) = Webhooks::new(&shared, &sets);
+        Self { shared, triggers, sets, set_triggers, webhooks, told }
+    }
+
+    /// Where webhooks are handed in; whoever holds it serves it. What they tell is acted upon while the controller runs.
+    #[must_use]
+    pub fn webhooks(&self) -> Webhooks {
+        self.webhooks.clone()
     }
 
     /// Counters of the work done, shared with the running controller.
@@ -153,10 +168,12 @@ impl GitOps {
 
     /// Runs until shutdown.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { shared, triggers } = self;
+        let Self { shared, triggers, sets, set_triggers, webhooks, told } = self;
+        drop(webhooks);
         let stop = shutdown.child_token();
         let background = tokio::spawn(Arc::clone(&shared).run_background(stop.clone()));
-        let sets = tokio::spawn(sets::run(Arc::clone(&shared), stop.clone()));
+        let sets = tokio::spawn(sets::run(sets, set_triggers, stop.clone()));
+        let fetches = tokio::spawn(webhooks::fetch(Arc::clone(&shared), told, stop.clone()));
         let namespace = shared.settings.namespace.clone();
         let options = client::watch::WatchOptions {
             namespace: Some(namespace),
@@ -172,6 +189,7 @@ impl GitOps {
             .run(move |key| reconcile::pass(Arc::clone(&passes), key), shutdown)
             .await;
         stop.cancel();
+        let _ = fetches.await;
         let _ = sets.await;
         let _ = background.await;
     }

@@ -119,6 +119,8 @@ impl Pass<'_> {
                 return Ok(Action::Done);
             }
         };
+        let paths = meta::annotation(self.object, annotations::MANIFEST_GENERATE_PATHS);
+        paths.unwrap_or_default().clone_into(&mut self.memory.generate_paths);
         let cluster = Arc::clone(&site.place.cluster);
         self.memory.using(self.key, &application.project, &cluster);
         self.memory.managing(&site.settings);

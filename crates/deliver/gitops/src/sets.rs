@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use webhooks::{PullRequest, Push};
 
 use crate::error::Error;
 use crate::reconcile::Shared;
@@ -53,6 +54,15 @@ pub(crate) struct Sets {
 #[derive(Debug, Default, Clone)]
 struct Memory {
     looked: Option<Instant>,
+    /// What the generators asked when they were last looked at.
+    asked: BTreeSet<Question>,
+}
+
+/// Whether the questions are all there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Noted {
+    More,
+    Whole,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -66,18 +76,8 @@ const CONCURRENCY: usize = 4;
 const RESYNC: Duration = Duration::from_secs(600);
 
 /// Runs until shutdown.
-pub(crate) async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
-    let (triggers, woken) = mpsc::channel(TRIGGERS);
-    let stop = shutdown.child_token();
-    let sets = Arc::new(Sets {
-        answers: Answers::new(&shared),
-        shared: Arc::clone(&shared),
-        triggers,
-        memories: Mutex::default(),
-        users: Mutex::default(),
-        watched: Mutex::default(),
-        stop: stop.clone(),
-    });
+pub(crate) async fn run(sets: Arc<Sets>, woken: mpsc::Receiver<Key>, shutdown: CancellationToken) {
+    let shared = &sets.shared;
     let beside = tokio::spawn(Arc::clone(&sets).follow_beside());
     let namespace = Some(shared.settings.namespace.clone());
     let here = || WatchOptions { namespace: namespace.clone(), ..WatchOptions::metadata() };
@@ -92,7 +92,7 @@ pub(crate) async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
         .concurrency(CONCURRENCY)
         .run(move |key| pass(Arc::clone(&passes), key), shutdown)
         .await;
-    stop.cancel();
+    sets.stop.cancel();
     let _ = beside.await;
     let mut watched = std::mem::take(&mut *lock(&sets.watched));
     while watched.join_next().await.is_some() {}
@@ -162,7 +162,8 @@ impl Pass<'_> {
         self.write(&report, Some(&owned)).await?;
         self.clear_refresh(refresh).await?;
         let retry = report.error.is_some().then_some(RETRY);
-        Ok(match [generated.again, retry].into_iter().flatten().min() {
+        let told = generated.asked.iter().filter_map(|question| self.sets.answers.again(question)).min();
+        Ok(match [generated.again, retry, told].into_iter().flatten().min() {
             Some(wait) => Action::RequeueAfter(wait),
             None => Action::Done,
         })
@@ -183,8 +184,12 @@ impl Pass<'_> {
                 (failure.reason.as_str().to_owned(), failure.message, retry)
             });
             match outcome {
-                Ok(Outcome::Generated(generated)) => return Ok(generated),
+                Ok(Outcome::Generated(generated)) => {
+                    self.sets.note_asked(self.key, &generated.asked, Noted::Whole);
+                    return Ok(generated);
+                }
                 Ok(Outcome::Asks(questions)) => {
+                    self.sets.note_asked(self.key, &questions, Noted::More);
                     self.sets.follow_repositories(self.key, &questions);
                     for question in questions {
                         let answer = self.sets.answers.find_out(&question, refresh).await;
@@ -242,6 +247,63 @@ fn rollout(set: &Value) -> Option<String> {
 }
 
 impl Sets {
+    /// With the keys that it wakes.
+    pub(crate) fn new(shared: &Arc<Shared>) -> (Arc<Self>, mpsc::Receiver<Key>) {
+        let (triggers, woken) = mpsc::channel(TRIGGERS);
+        let sets = Self {
+            answers: Answers::new(shared),
+            shared: Arc::clone(shared),
+            triggers,
+            memories: Mutex::default(),
+            users: Mutex::default(),
+            watched: Mutex::default(),
+            stop: CancellationToken::new(),
+        };
+        (Arc::new(sets), woken)
+    }
+
+    fn note_asked(&self, key: &Key, questions: &BTreeSet<Question>, noted: Noted) {
+        let mut memories = lock(&self.memories);
+        let memory = memories.entry(key.clone()).or_default();
+        if noted == Noted::Whole {
+            memory.asked.clear();
+        }
+        memory.asked.extend(questions.iter().cloned());
+    }
+
+    /// The URLs of repositories that a push may have changed for some set.
+    pub(crate) fn pushed(&self, push: &Push) -> BTreeSet<String> {
+        let memories = lock(&self.memories);
+        let asked = memories.values().flat_map(|memory| &memory.asked);
+        let moved = asked.filter_map(|question| match question {
+            Question::Repository { url, revision, .. } => {
+                (push.moves(revision) && push.is_of(url)).then(|| url.clone())
+            }
+            Question::PullRequests { .. } => None,
+        });
+        moved.collect()
+    }
+
+    /// Has the sets that list the pull requests of a repository ask for them again; whether all could be told.
+    pub(crate) fn pulled(&self, pull: &PullRequest) -> bool {
+        let concerned: Vec<(Key, String)> = {
+            let memories = lock(&self.memories);
+            let asked = memories.iter().flat_map(|(key, memory)| memory.asked.iter().map(move |q| (key, q)));
+            let concerned = asked.filter_map(|(key, question)| match question {
+                Question::PullRequests { generator } => {
+                    let block = serde_json::from_str(generator).unwrap_or_default();
+                    pull.concerns(&block).then(|| (key.clone(), generator.clone()))
+                }
+                Question::Repository { .. } => None,
+            });
+            concerned.collect()
+        };
+        concerned.into_iter().fold(true, |told, (key, generator)| {
+            self.answers.outdate(&generator);
+            told & self.triggers.try_send(key).is_ok()
+        })
+    }
+
     /// How long to wait where a set was looked at just now.
     fn too_soon(&self, key: &Key) -> Option<Duration> {
         let mut memories = lock(&self.memories);

@@ -12,6 +12,7 @@ pub const HOOK_FINALIZER: &str = "argocd.argoproj.io/hook-finalizer";
 pub const IGNORE_HEALTHCHECK: &str = "argocd.argoproj.io/ignore-healthcheck";
 pub const IGNORE_RESTART_POLICY: &str = "argocd.argoproj.io/ignore-restart-policy";
 pub const REFRESH: &str = "argocd.argoproj.io/refresh";
+pub const MANIFEST_GENERATE_PATHS: &str = "argocd.argoproj.io/manifest-generate-paths";
 pub const SKIP_RECONCILE: &str = "argocd.argoproj.io/skip-reconcile";
 pub const DELETION_APPROVED: &str = "argocd.argoproj.io/deletion-approved";
 pub const HELM_HOOK: &str = "helm.sh/hook";

@@ -18,8 +18,39 @@ pub(crate) struct ArgoSettings {
     pub(crate) ignore: Vec<Value>,
     /// How well objects of some kinds do.
     pub(crate) checks: Checks,
+    /// The largest body of a webhook, in bytes.
+    pub(crate) webhook_limit: WebhookLimit,
     /// Settings that would change what is managed or rendered and are not followed: `key: value`.
     pub(crate) unfollowed: Vec<String>,
+}
+
+/// `webhook.maxPayloadSizeMB`, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WebhookLimit(pub(crate) usize);
+
+const MEBIBYTE: usize = 1 << 20;
+
+impl Default for WebhookLimit {
+    fn default() -> Self {
+        Self(50 * MEBIBYTE)
+    }
+}
+
+impl WebhookLimit {
+    fn read(text: &str) -> Self {
+        let text = text.trim();
+        if text.is_empty() {
+            return Self::default();
+        }
+        let bytes = text.parse::<usize>().ok().and_then(|mebibytes| mebibytes.checked_mul(MEBIBYTE));
+        bytes.filter(|bytes| *bytes > 0).map_or_else(
+            || {
+                tracing::warn!(key = "webhook.maxPayloadSizeMB", "a setting of argocd-cm cannot be read");
+                Self::default()
+            },
+            Self,
+        )
+    }
 }
 
 /// `resource.inclusions` and `resource.exclusions`.
@@ -92,6 +123,7 @@ impl ArgoSettings {
             },
             ignore: ignored(map),
             checks: checks(map),
+            webhook_limit: WebhookLimit::read(text("webhook.maxPayloadSizeMB")),
             unfollowed: unfollowed(map),
         }
     }
@@ -233,6 +265,12 @@ mod tests {
         );
         let usual = json!({"application.resourceTrackingMethod": "annotation", "kustomize.buildOptions": ""});
         assert!(settings(usual).unfollowed.is_empty());
+    }
+
+    #[test]
+    fn the_largest_webhook_is_read() {
+        let limit = |text: &str| settings(json!({"webhook.maxPayloadSizeMB": text})).webhook_limit.0;
+        assert_eq!((limit("1"), limit(""), limit("no"), limit("0")), (1 << 20, 50 << 20, 50 << 20, 50 << 20));
     }
 
     #[test]

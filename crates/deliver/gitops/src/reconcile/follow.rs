@@ -9,6 +9,7 @@ use client::Key;
 use git::{Changes, Freshness, Snapshot};
 use tokio::sync::watch::Receiver;
 use tokio::time::{MissedTickBehavior, interval};
+use webhooks::Push;
 
 use super::shared::{Shared, lock};
 
@@ -62,6 +63,24 @@ impl Shared {
             }
         }
         counters
+    }
+
+    /// The URLs of repositories that a push may have changed for some Application.
+    pub(crate) fn pushed(&self, push: &Push) -> BTreeSet<String> {
+        let of_it: Vec<(String, Vec<Key>)> = {
+            let users = lock(&self.users);
+            let of_it = users.iter().filter(|(url, _)| push.is_of(url));
+            of_it.map(|(url, keys)| (url.clone(), keys.iter().cloned().collect())).collect()
+        };
+        let memories = lock(&self.memories);
+        let concerned = |url: &str, key: &Key| match memories.get(key) {
+            Some(Some(memory)) => memory.concerned_by_push(url, push),
+            // A pass looks at it just now.
+            Some(None) => true,
+            None => false,
+        };
+        let moved = of_it.into_iter().filter(|(url, keys)| keys.iter().any(|key| concerned(url, key)));
+        moved.map(|(url, _)| url).collect()
     }
 
     async fn wake_users(&self, url: &str, mut changes: Receiver<u64>) {

@@ -13,6 +13,7 @@ use serde_json::json;
 use sync::ResourceKey;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use webhooks::{Push, refresh_paths};
 
 use super::Shared;
 use super::follow::News;
@@ -48,6 +49,8 @@ pub(super) struct Memory {
     uses: Option<(String, Arc<Cluster>)>,
     settings: Option<Arc<ArgoSettings>>,
     pub(super) interests: BTreeSet<ResourceKey>,
+    /// What `argocd.argoproj.io/manifest-generate-paths` says.
+    pub(super) generate_paths: String,
     pub(super) operation: Option<Operation>,
     /// What the operation deploys, or is to, if that is not what the spec tracks.
     pub(super) instead: Option<Instead>,
@@ -193,6 +196,19 @@ impl Memory {
             changes.insert(index, moved);
         }
         record.untouched(|source| changes.get(&source).copied())
+    }
+
+    /// Whether a push to a repository may change what this Application is made of, as far as its host tells. What was
+    /// not rendered yet is made of whatever comes.
+    pub(super) fn concerned_by_push(&self, url: &str, push: &Push) -> bool {
+        let Some(rendered) = &self.rendered else { return true };
+        let sources = rendered.spec[0].as_array();
+        let mut sources = sources.into_iter().flatten().filter(|source| source["repoURL"] == url);
+        sources.any(|source| {
+            let text = |field: &str| source[field].as_str().unwrap_or_default();
+            let paths = refresh_paths(&self.generate_paths, text("path"));
+            push.moves(text("targetRevision")) && push.touches(&paths)
+        })
     }
 
     pub(super) fn taken(&self, request: &Value) -> bool {

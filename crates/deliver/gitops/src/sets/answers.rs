@@ -18,12 +18,31 @@ use crate::reconcile::Shared;
 /// shortest period that people ask for.
 const SHORTEST: Duration = Duration::from_secs(9);
 
+/// Whoever tells that something changed is believed no more often: what a host answers is counted.
+const SHORTEST_TOLD: Duration = Duration::from_secs(2);
+
 /// Finds answers out.
 pub(super) struct Answers {
     shared: Arc<Shared>,
     tokens: Arc<Tokens>,
     /// The newest answers of hosts, by generator.
-    pulls: Mutex<BTreeMap<String, (Instant, Vec<PullRequest>)>>,
+    pulls: Mutex<BTreeMap<String, Pulls>>,
+}
+
+/// What a host answered.
+struct Pulls {
+    at: Instant,
+    open: Vec<PullRequest>,
+    /// Whether somebody told since that it changed.
+    outdated: bool,
+}
+
+impl Pulls {
+    /// How long it is good enough.
+    fn left(&self) -> Duration {
+        let shortest = if self.outdated { SHORTEST_TOLD } else { SHORTEST };
+        shortest.saturating_sub(self.at.elapsed())
+    }
 }
 
 impl Answers {
@@ -53,8 +72,23 @@ impl Answers {
 
     fn known(&self, generator: &str) -> Option<Vec<PullRequest>> {
         let mut pulls = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
-        pulls.retain(|_, (asked, _)| asked.elapsed() < SHORTEST);
-        pulls.get(generator).map(|(_, pulls)| pulls.clone())
+        pulls.retain(|_, pulls| !pulls.left().is_zero());
+        pulls.get(generator).map(|pulls| pulls.open.clone())
+    }
+
+    /// Somebody tells that the pull requests of a generator changed.
+    pub(super) fn outdate(&self, generator: &str) {
+        let mut pulls = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pulls) = pulls.get_mut(generator) {
+            pulls.outdated = true;
+        }
+    }
+
+    /// When to ask again for what is outdated already.
+    pub(super) fn again(&self, question: &Question) -> Option<Duration> {
+        let Question::PullRequests { generator } = question else { return None };
+        let pulls = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
+        pulls.get(generator).filter(|pulls| pulls.outdated).map(Pulls::left)
     }
 
     async fn pull_requests(&self, generator: &str) -> Result<Vec<PullRequest>, String> {
@@ -69,10 +103,10 @@ impl Answers {
         let found = found.map_err(|error| {
             format!("error listing pull requests for {}/{}: {error}", repository.owner, repository.name)
         })?;
-        let pulls: Vec<PullRequest> = found.into_iter().map(open).collect();
-        let mut known = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(generator.to_owned(), (Instant::now(), pulls.clone()));
-        Ok(pulls)
+        let open: Vec<PullRequest> = found.into_iter().map(of).collect();
+        let answered = Pulls { at: Instant::now(), open: open.clone(), outdated: false };
+        self.pulls.lock().unwrap_or_else(PoisonError::into_inner).insert(generator.to_owned(), answered);
+        Ok(open)
     }
 
     async fn identity(&self, github: &Value) -> Result<Identity, String> {
@@ -111,7 +145,7 @@ fn secret_text(secret: &Value, name: &str, field: &str) -> Result<String, String
     Ok(decoded.ok_or_else(|| format!("key {field:?} in secret {name:?} is no text"))?.trim().to_owned())
 }
 
-fn open(pull: forge::Pull) -> PullRequest {
+fn of(pull: forge::Pull) -> PullRequest {
     let forge::Pull { number, title, branch, target_branch, head_sha, author, labels } = pull;
     PullRequest { number, title, branch, target_branch, head_sha, author, labels }
 }

@@ -10,6 +10,7 @@ mod cases;
 mod place;
 mod seen;
 mod stage;
+mod webhook;
 
 use std::time::{Duration, Instant};
 

@@ -13,4 +13,5 @@ mod projects;
 mod rollback;
 mod roots;
 mod sets;
+mod webhooks;
 mod world;

@@ -85,14 +85,18 @@ impl World {
         (world, repository)
     }
 
-    pub(crate) fn start(&self, settings: Settings) -> Running {
+    pub(crate) fn controller(&self, settings: Settings) -> GitOps {
         let config = gitops::Config {
             client: self.cluster.account(gitops::SERVICE_ACCOUNT),
             repositories: self.repositories.clone(),
             charts: self.charts.clone(),
             settings,
         };
-        let controller = GitOps::new(config);
+        GitOps::new(config)
+    }
+
+    pub(crate) fn start(&self, settings: Settings) -> Running {
+        let controller = self.controller(settings);
         let (metrics, shutdown) = (controller.metrics(), CancellationToken::new());
         let task = tokio::spawn(controller.run(shutdown.clone()));
         Running { metrics, shutdown, task: Some(task) }

@@ -1,7 +1,8 @@
 //! The cases as they stand in `tests/behaviour/*.yaml`.
 //!
 //! Each file is a list of cases. A case has a name, `files` (the repository's first commit; `$URL` is its address),
-//! `before` (objects that exist before the controller starts) and `steps`. In every text `$NS` is the namespace of the
+//! `before` (objects that exist before the controller starts) and `steps`. With `served: true` the repository is fetched
+//! over HTTP, and nobody notices a commit before the next poll unless a `webhook` tells. In every text `$NS` is the namespace of the
 //! case's objects, `$CD` that of its Applications, and `$APP` a name for an Application that no other case has: objects
 //! are tracked by that name, whatever the controller's namespace.
 
@@ -14,6 +15,8 @@ pub(super) struct Case {
     file: String,
     name: String,
     pub(super) files: BTreeMap<String, Value>,
+    /// Whether the repository is fetched over HTTP.
+    pub(super) served: bool,
     pub(super) before: Vec<Value>,
     pub(super) steps: Vec<Step>,
 }
@@ -53,7 +56,8 @@ pub(super) fn read() -> Vec<Case> {
 fn parse(file: &str, case: &Value) -> Case {
     let fields = case.as_object().unwrap_or_else(|| panic!("{file}: a case is a map"));
     let name = fields["case"].as_str().unwrap_or_else(|| panic!("{file}: a case has a name")).to_owned();
-    let unknown = fields.keys().find(|key| !["case", "files", "before", "steps"].contains(&key.as_str()));
+    let unknown =
+        fields.keys().find(|key| !["case", "files", "served", "before", "steps"].contains(&key.as_str()));
     assert!(unknown.is_none(), "{file}: {name}: a case has no {unknown:?}");
     let list = |key: &str| case[key].as_array().cloned().unwrap_or_default();
     let steps: Vec<Step> = list("steps").iter().flat_map(|step| parse_step(file, &name, step)).collect();
@@ -62,7 +66,8 @@ fn parse(file: &str, case: &Value) -> Case {
         "{file}: {name}: nothing is expected, so it could not fail"
     );
     let files = case["files"].as_object().cloned().unwrap_or_default().into_iter().collect();
-    Case { file: file.to_owned(), name, files, before: list("before"), steps }
+    let served = case["served"] == true;
+    Case { file: file.to_owned(), name, files, served, before: list("before"), steps }
 }
 
 fn parse_step(file: &str, name: &str, step: &Value) -> Vec<Step> {

@@ -1,14 +1,15 @@
 //! The repository, the controller and the namespaces of one case, and what its steps do with them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use client::dynamic::{DeleteOptions, Patch, PatchOptions};
 use client::{Api, Client, Key, ResourceType, Resources};
-use gitops::{GitOps, Settings};
+use gitops::{GitOps, Settings, Webhooks};
 use serde_json::{Value, json};
-use test_kit::Repository;
+use test_kit::{GitManner, GitServer, Repository};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -25,12 +26,14 @@ pub(super) struct Stage {
     client: Client,
     resources: Resources,
     repository: Repository,
+    _server: Option<GitServer>,
+    webhooks: Webhooks,
     names: Names,
     /// Versions by object, as of the last `remember`.
     remembered: Mutex<BTreeMap<String, Value>>,
     shutdown: CancellationToken,
     controller: Option<JoinHandle<()>>,
-    _directories: [tempfile::TempDir; 2],
+    _directories: [tempfile::TempDir; 3],
 }
 
 /// What stands for `$NS`, `$APP`, `$CD` and `$URL`.
@@ -63,21 +66,33 @@ impl Names {
 
 impl Stage {
     pub(super) async fn set(place: &Place, number: usize, case: &Case) -> Result<Stage, String> {
-        let names = Names::of(number);
-        let directories = [tempfile::tempdir(), tempfile::tempdir()].map(Result::unwrap);
+        let mut names = Names::of(number);
+        let directories = [(); 3].map(|()| tempfile::tempdir().unwrap());
         let repository = Repository::of(directories[0].path());
-        let repositories = git::Repositories::new(git::Config::new(directories[1].path())).unwrap();
-        let revision = Some("main".to_owned());
-        let mapping = git::Mapping { revision, ..git::Mapping::new(&names.url, repository.path()) };
-        repositories.map(mapping).unwrap();
+        let mut config = git::Config::new(directories[1].path());
+        config.plain_http = git::PlainHttp::Loopback;
+        let repositories = git::Repositories::new(config).unwrap();
+        let server = if case.served {
+            let server = serve(&repository, directories[2].path());
+            names.url = format!("{}/team/platform.git", server.url());
+            Some(server)
+        } else {
+            let revision = Some("main".to_owned());
+            let mapping = git::Mapping { revision, ..git::Mapping::new(&names.url, repository.path()) };
+            repositories.map(mapping).unwrap();
+            None
+        };
         let charts = charts::Charts::new(charts::Config::new(directories[1].path().join("charts")));
         let (client, shutdown) = (place.admin(), CancellationToken::new());
         let settings = Settings { namespace: names.argo.clone(), ..Settings::default() };
         let config = gitops::Config { client: place.controller(), repositories, charts, settings };
+        let controller = GitOps::new(config);
         let mut stage = Stage {
             resources: Resources::new(client.clone()),
             client,
             repository,
+            _server: server,
+            webhooks: controller.webhooks(),
             names,
             remembered: Mutex::default(),
             shutdown,
@@ -89,8 +104,7 @@ impl Stage {
             stage.apply(object).await?;
         }
         stage.commit(&Value::from_iter(case.files.clone()));
-        let controller = GitOps::new(config).run(stage.shutdown.clone());
-        stage.controller = Some(tokio::spawn(controller));
+        stage.controller = Some(tokio::spawn(controller.run(stage.shutdown.clone())));
         Ok(stage)
     }
 
@@ -119,6 +133,7 @@ impl Stage {
             "now" => self.now(&value).await,
             "remember" => self.remember(&value).await,
             "unchanged" => self.unchanged(&value).await,
+            "webhook" => super::webhook::send(&self.webhooks, &value).await,
             other => Err(format!("no step is called {other:?}")),
         }
     }
@@ -331,6 +346,13 @@ impl Drop for Stage {
     fn drop(&mut self) {
         self.shutdown.cancel();
     }
+}
+
+/// Serves the repository as `/team/platform.git`.
+fn serve(repository: &Repository, root: &Path) -> GitServer {
+    std::fs::create_dir(root.join("team")).unwrap();
+    std::os::unix::fs::symlink(repository.path().join(".git"), root.join("team/platform.git")).unwrap();
+    GitServer::start(root, GitManner::default())
 }
 
 /// The group of a kind that is named without one.

@@ -1,0 +1,197 @@
+//! Webhooks: what a host tells is looked at now instead of at the next poll.
+//!
+//! A push only makes a repository be fetched, once however often it is told: what moved wakes its Applications and
+//! ApplicationSets as polling would. So a payload that lies, or is sent again, costs one fetch and changes nothing.
+
+mod secrets;
+mod server;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use webhooks::{Event, Host, Refusal};
+
+use crate::reconcile::Shared;
+use crate::sets::Sets;
+
+/// Where hosts send to, as with Argo CD.
+pub const WEBHOOK_PATH: &str = "/api/webhook";
+/// Repositories that may wait to be fetched; more events are turned away.
+const WAITING: usize = 1024;
+/// Bodies that are read and checked at the same time: each may be large.
+const BODIES: usize = 4;
+/// How long a request may take to arrive, and to wait for its turn.
+const ARRIVAL: Duration = Duration::from_secs(30);
+
+/// Where webhooks are handed in. Clones are the same place.
+#[derive(Clone)]
+pub struct Webhooks(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    sets: Arc<Sets>,
+    told: mpsc::Sender<String>,
+    bodies: Semaphore,
+}
+
+impl std::fmt::Debug for Webhooks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Webhooks").finish_non_exhaustive()
+    }
+}
+
+/// What goes back: a status and a line for whoever looks into the host's log of deliveries.
+type Answer = (StatusCode, String);
+
+impl Webhooks {
+    /// With the URLs of the repositories that are to be fetched.
+    pub(crate) fn new(shared: &Arc<Shared>, sets: &Arc<Sets>) -> (Self, mpsc::Receiver<String>) {
+        let (told, urls) = mpsc::channel(WAITING);
+        let (shared, sets) = (Arc::clone(shared), Arc::clone(sets));
+        (Self(Arc::new(Inner { shared, sets, told, bodies: Semaphore::new(BODIES) })), urls)
+    }
+
+    /// Serves until shutdown over plain HTTP; whoever offers it to the outside puts TLS before it.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
+        server::serve(self, listener, shutdown).await;
+    }
+
+    /// Answers one request, within a minute whatever its sender does. Only [`WEBHOOK_PATH`] is there.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (status, mut text) = match self.receive(request).await {
+            Ok(()) => (StatusCode::OK, String::new()),
+            Err(refused) => refused,
+        };
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        let mut response = Response::new(Full::new(Bytes::from(text)));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(header::ALLOW, header::HeaderValue::from_static("POST"));
+        }
+        response
+    }
+
+    async fn receive<B>(&self, request: Request<B>) -> Result<(), Answer>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let failed = |status, text: &str| (status, format!("Webhook processing failed: {text}"));
+        let (head, body) = request.into_parts();
+        if head.uri.path() != WEBHOOK_PATH {
+            return Err((StatusCode::NOT_FOUND, format!("webhooks are sent to {WEBHOOK_PATH}")));
+        }
+        if head.method != Method::POST {
+            return Err(failed(StatusCode::METHOD_NOT_ALLOWED, "only POST is understood"));
+        }
+        let host =
+            Host::of(&head.headers).ok_or_else(|| (StatusCode::BAD_REQUEST, Refusal::Unknown.to_string()))?;
+        let starting = || failed(StatusCode::SERVICE_UNAVAILABLE, "the controller is starting");
+        let beside = self.0.shared.beside.now().ok_or_else(starting)?;
+        let limit = beside.settings().webhook_limit.0;
+        let arrived = tokio::time::timeout(ARRIVAL, async {
+            let permit = self.0.bodies.acquire().await.expect("the semaphore is never closed");
+            (Limited::new(body, limit).collect().await, permit)
+        });
+        let Ok((body, _permit)) = arrived.await else {
+            let late = format!("it did not arrive within {} s", ARRIVAL.as_secs());
+            return Err(failed(StatusCode::REQUEST_TIMEOUT, &late));
+        };
+        let body = body.map_err(|error| {
+            let text = match error.downcast_ref::<LengthLimitError>() {
+                // As upstream, which tells a body that is too large from none of the others.
+                Some(_) => format!("payload must be valid JSON under {} MB", limit >> 20),
+                None => "the request broke off".to_owned(),
+            };
+            failed(StatusCode::BAD_REQUEST, &text)
+        })?;
+        let secrets = secrets::read(&self.0.shared).await.map_err(|error| {
+            tracing::warn!(error, "webhooks cannot be checked");
+            failed(StatusCode::SERVICE_UNAVAILABLE, "the secrets of webhooks cannot be read")
+        })?;
+        let event = webhooks::receive(&head.headers, &body.to_bytes(), &secrets).map_err(|refusal| {
+            tracing::info!(%host, reason = %refusal, "a webhook was refused");
+            match refusal {
+                Refusal::Unknown => (StatusCode::BAD_REQUEST, refusal.to_string()),
+                refusal => failed(StatusCode::BAD_REQUEST, &refusal.to_string()),
+            }
+        })?;
+        if self.tell(host, &event) {
+            return Ok(());
+        }
+        tracing::warn!(%host, "too many webhooks wait: one was turned away");
+        Err((StatusCode::SERVICE_UNAVAILABLE, "Queue is full, discarding webhook payload".to_owned()))
+    }
+
+    /// Whether everybody concerned could be told.
+    fn tell(&self, host: Host, event: &Event) -> bool {
+        match event {
+            Event::Ping => true,
+            Event::Push(push) => {
+                let mut urls = self.0.shared.pushed(push);
+                urls.extend(self.0.sets.pushed(push));
+                let repository = push.repositories().next().unwrap_or_default();
+                tracing::info!(%host, repository, concerned = urls.len(), "a webhook tells of a push");
+                urls.into_iter().fold(true, |told, url| told & self.0.told.try_send(url).is_ok())
+            }
+            Event::PullRequest(pull) => self.0.sets.pulled(pull),
+        }
+    }
+}
+
+/// Fetches the repositories that webhooks tell of, each once at a time: what is told meanwhile is one fetch after it.
+pub(crate) async fn fetch(shared: Arc<Shared>, mut told: mpsc::Receiver<String>, stop: CancellationToken) {
+    let mut fetches: JoinSet<String> = JoinSet::new();
+    // Whether it is to be fetched again, by URL.
+    let mut under_way: BTreeMap<String, bool> = BTreeMap::new();
+    loop {
+        let next = tokio::select! {
+            () = stop.cancelled() => return,
+            url = told.recv() => match url {
+                Some(url) => match under_way.get_mut(&url) {
+                    Some(again) => {
+                        *again = true;
+                        None
+                    }
+                    None => Some(url),
+                },
+                None => return,
+            },
+            Some(ended) = fetches.join_next() => match ended {
+                Ok(url) => under_way.remove(&url).unwrap_or_default().then_some(url),
+                Err(_) => {
+                    // Which one broke down is not known; a fetch beside another waits for it.
+                    under_way.clear();
+                    None
+                }
+            },
+        };
+        if let Some(url) = next {
+            under_way.insert(url.clone(), false);
+            let repositories = shared.places.repositories.clone();
+            fetches.spawn(async move {
+                if let Err(error) = repositories.fetch(&url).await {
+                    tracing::warn!(%error, "a repository that a webhook told of cannot be fetched");
+                }
+                url
+            });
+        }
+    }
+}
