@@ -6,7 +6,7 @@ mod connect;
 mod render;
 mod spec;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -122,6 +122,10 @@ pub(crate) struct Up {
     /// The address to listen on [default: 127.0.0.1].
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<IpAddr>,
+    /// Take webhooks of repositories at this address, as in 127.0.0.1:8090; they are sent to /api/webhook over plain HTTP
+    /// [default: none are taken].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) webhooks: Option<SocketAddr>,
     /// A file with any of these settings; what is typed wins over it.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

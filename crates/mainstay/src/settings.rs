@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -21,6 +21,7 @@ struct File {
     api_port: Option<u16>,
     http_port: Option<u16>,
     https_port: Option<u16>,
+    webhooks: Option<SocketAddr>,
 }
 
 /// Everything `up` decides by.
@@ -43,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) api_port: u16,
     pub(crate) http_port: u16,
     pub(crate) https_port: u16,
+    /// Where webhooks are taken, if anywhere.
+    pub(crate) webhooks: Option<SocketAddr>,
 }
 
 /// What to bring up.
@@ -86,6 +89,7 @@ impl Settings {
             api_port: typed.api_port.or(file.api_port).unwrap_or(6443),
             http_port: typed.http_port.or(file.http_port).unwrap_or(8080),
             https_port: typed.https_port.or(file.https_port).unwrap_or(8443),
+            webhooks: typed.webhooks.or(file.webhooks),
         })
     }
 }
@@ -146,7 +150,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::write(
             directory.path().join("mainstay.yaml"),
-            "apiPort: 7000\nhttpPort: 7001\nmirrors: {docker.io: [http://127.0.0.1:1]}\nsources: {https://a: charts}\n",
+            "apiPort: 7000\nhttpPort: 7001\nwebhooks: 127.0.0.1:7002\nmirrors: {docker.io: [http://127.0.0.1:1]}\nsources: {https://a: charts}\n",
         )
         .unwrap();
         let file = directory.path().join("mainstay.yaml");
@@ -167,6 +171,7 @@ mod tests {
         assert_eq!(settings.mirrors["docker.io"], ["http://127.0.0.1:2", "http://127.0.0.1:1"]);
         assert_eq!(settings.sources["https://a"], directory.path().join("charts"));
         assert_eq!(settings.listen, Ipv4Addr::LOCALHOST);
+        assert_eq!(settings.webhooks.unwrap().port(), 7002);
     }
 
     #[test]

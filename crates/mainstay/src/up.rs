@@ -69,11 +69,13 @@ pub(crate) async fn run(typed: &cli::Up, environment: &Environment) -> Result<()
 /// Checks what can be known before anything is started, and names the fix for whatever fails.
 async fn check(settings: &Settings, data: &DataDir, ranges: Option<&Ranges>) -> Result<()> {
     let port = |flag, port| Port { flag, address: SocketAddr::new(settings.listen, port) };
-    let mut problems = preflight::ports(&[
+    let mut ports = vec![
         port("--api-port", settings.api_port),
         port("--http-port", settings.http_port),
         port("--https-port", settings.https_port),
-    ]);
+    ];
+    ports.extend(settings.webhooks.map(|address| Port { flag: "--webhooks", address }));
+    let mut problems = preflight::ports(&ports);
     if let Some(ranges) = ranges {
         problems.extend(preflight::node(data.path()));
         let config = node::network_config(data, *ranges);

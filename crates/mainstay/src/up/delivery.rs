@@ -8,9 +8,10 @@ use charts::Charts;
 use client::dynamic::ListOptions;
 use client::{Api, Client, resource};
 use git::{Mapping, Repositories};
-use gitops::{BootstrapRequest, Exposition, GitOps, HealthGates};
+use gitops::{BootstrapRequest, Exposition, GitOps, HealthGates, WEBHOOK_PATH};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
 
 use crate::data_dir::DataDir;
 use crate::settings::{Repository, Settings};
@@ -54,6 +55,13 @@ pub(crate) async fn start(
     let config = gitops::Config { client, repositories, charts, settings: controller };
     let controller = GitOps::new(config);
     cluster.set_metrics(metrics(&controller));
+    if let Some(address) = settings.webhooks {
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.with_context(|| format!("listen on {address} for webhooks"))?;
+        let address = listener.local_addr().context("read the address of webhooks")?;
+        say(&format!("webhooks        http://{address}{WEBHOOK_PATH}"));
+        tasks.run("webhooks", controller.webhooks().serve(listener, tasks.token()));
+    }
     tasks.run("gitops", controller.run(tasks.token()));
     Ok(())
 }
