@@ -1,5 +1,7 @@
 //! Deleting an Application with everything it manages, in reverse waves.
 
+mod hooks;
+
 use std::time::Duration;
 
 use client::controller::Action;
@@ -7,6 +9,7 @@ use client::dynamic::{Patch, PatchOptions};
 use client::{Api, Key, resource};
 use objects::{Value, meta};
 use serde_json::json;
+use sync::hooks::HookType;
 use sync::options::{Deletion, Propagation};
 use sync::{ResourceKey, SyncOptions, TrackingId, plan};
 
@@ -15,10 +18,16 @@ use crate::clusters::Connection;
 use crate::comparison::read;
 use crate::error::Error;
 use crate::reconcile::Shared;
+pub(crate) use hooks::{Outcome, Part, Running, finalizers};
 
 const FINALIZER: &str = "resources-finalizer.argocd.argoproj.io";
 /// How often a cascade looks again, besides when something it waits for moves.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// Whether what the Application manages is deleted with it.
+pub(crate) fn cascades(object: &Value) -> bool {
+    cascade(object).is_some()
+}
 
 /// The propagation that the Application's finalizers ask for; `None` if it does not cascade.
 fn cascade(object: &Value) -> Option<(&str, Propagation)> {
@@ -57,8 +66,7 @@ pub(crate) async fn pass(
     let (place, new) = match shared.clusters.resolve(&beside, &object["spec"]["destination"]).await {
         Ok(found) => found,
         Err(reason) => {
-            tracing::warn!(application = %key, reason, "its cluster is unknown: nothing is deleted there");
-            finish(shared, key, object, finalizer).await?;
+            give_up(shared, key, object, &reason).await?;
             return Ok(Action::Done);
         }
     };
@@ -74,7 +82,11 @@ pub(crate) async fn pass(
             return Ok(Action::RequeueAfter(LOOK));
         }
     }
-    let kinds = Shared::kinds_in_status(cluster, object).await;
+    let mut kinds = Shared::kinds_in_status(cluster, object).await;
+    if Part::CleanUp(HookType::PreDelete).is_due(object) {
+        // What ran before the cascade goes with it, and no status lists it.
+        kinds.extend([resource::JOBS, resource::PODS]);
+    }
     if !cluster.live.follow(&kinds).await {
         return Ok(Action::RequeueAfter(LOOK));
     }
@@ -112,6 +124,46 @@ pub(crate) async fn pass(
     Ok(Action::RequeueAfter(LOOK))
 }
 
+/// What is to be done where the cluster of an Application that is being deleted is unknown or does not answer.
+pub(crate) async fn without_cluster(
+    shared: &std::sync::Arc<Shared>,
+    key: &Key,
+    object: &Value,
+) -> Result<Option<Action>, Error> {
+    let Some(beside) = shared.beside.now() else { return Ok(Some(Action::RequeueAfter(LOOK))) };
+    match shared.clusters.resolve(&beside, &object["spec"]["destination"]).await {
+        Ok((place, new)) => {
+            if new {
+                shared.tend(&place.cluster);
+            }
+            let Connection::Down(reason) = place.cluster.connection() else { return Ok(None) };
+            stuck(shared, key, object, &format!("cluster {}: {reason}", place.cluster.server())).await?;
+            Ok(Some(Action::RequeueAfter(LOOK)))
+        }
+        Err(reason) => {
+            give_up(shared, key, object, &reason).await?;
+            Ok(Some(Action::Done))
+        }
+    }
+}
+
+/// Lets an Application go whose cluster is unknown: nothing can be deleted or run there.
+async fn give_up(shared: &Shared, key: &Key, object: &Value, reason: &str) -> Result<(), Error> {
+    tracing::warn!(application = %key, reason, "its cluster is unknown: nothing is deleted there");
+    let parts = Part::ALL.map(Part::finalizer);
+    let is_ours = |finalizer: &str| parts.iter().any(|part| part == finalizer);
+    let cascade = cascade(object).map(|(finalizer, _)| finalizer);
+    let left = meta::finalizers(object).filter(|one| !is_ours(one) && cascade != Some(*one));
+    let left: Vec<&str> = left.collect();
+    let change = json!({"metadata": {"finalizers": left, "resourceVersion": meta::resource_version(object)}});
+    let api = Api::new(&shared.client, &resource::APPLICATIONS);
+    match api.patch(key, &Patch::Merge(change), &PatchOptions::default()).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn may_delete(options: &SyncOptions, application: &Value, live: &Value) -> bool {
     if meta::kind(live) == "CustomResourceDefinition" {
         return false;
@@ -129,7 +181,7 @@ fn may_delete(options: &SyncOptions, application: &Value, live: &Value) -> bool 
 }
 
 /// Says why an Application cannot be deleted.
-async fn stuck(shared: &Shared, key: &Key, object: &Value, message: &str) -> Result<(), Error> {
+pub(crate) async fn stuck(shared: &Shared, key: &Key, object: &Value, message: &str) -> Result<(), Error> {
     let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
     let said = |condition: &Value| condition["type"] == "DeletionError" && condition["message"] == message;
     if conditions.iter().any(said) {
@@ -148,7 +200,8 @@ async fn stuck(shared: &Shared, key: &Key, object: &Value, message: &str) -> Res
     }
 }
 
-async fn finish(shared: &Shared, key: &Key, object: &Value, finalizer: &str) -> Result<(), Error> {
+/// Takes one finalizer off.
+pub(crate) async fn finish(shared: &Shared, key: &Key, object: &Value, finalizer: &str) -> Result<(), Error> {
     let Some(at) = meta::finalizers(object).position(|found| found == finalizer) else { return Ok(()) };
     let path = format!("/metadata/finalizers/{at}");
     let operations = json!([

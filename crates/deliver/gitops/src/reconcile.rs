@@ -1,6 +1,7 @@
 //! One look at one Application: read everything, decide, act a little, write what is new.
 
 mod decide;
+mod ending;
 mod follow;
 mod instead;
 mod memory;
@@ -23,7 +24,6 @@ use crate::application::Application;
 use crate::apply::Absent;
 use crate::clusters::{Cluster, Connection};
 use crate::comparison::{Comparing, Resource};
-use crate::deletion;
 use crate::error::Error;
 use crate::metrics::{Count, Work};
 use crate::operation::{OperationPhase, Syncing};
@@ -50,9 +50,6 @@ async fn counted(shared: Arc<Shared>, key: Key, work: Arc<Work>) -> Result<Actio
     if meta::annotation(&object, annotations::SKIP_RECONCILE) == Some("true") {
         return Ok(Action::Done);
     }
-    if meta::is_deleting(&object) {
-        return deletion::pass(&shared, &key, &object).await;
-    }
     let mut memory = shared.take_memory(&key);
     let result = {
         let mut pass = Pass {
@@ -66,7 +63,7 @@ async fn counted(shared: Arc<Shared>, key: Key, work: Arc<Work>) -> Result<Actio
             ended: None,
             site: None,
         };
-        pass.run().await
+        if meta::is_deleting(&object) { pass.end().await } else { pass.run().await }
     };
     if let (
         Err(Error::Api(client::Error::Transport { .. } | client::Error::Deadline { .. })),
@@ -246,6 +243,7 @@ impl Pass<'_> {
 
     async fn with_manifests(&mut self, application: &Application, refreshed: bool) -> Result<Action, Error> {
         let targets = Arc::clone(&self.memory.targets);
+        self.settle_finalizers(&targets).await?;
         self.follow_objects(application, &targets);
         let mut kinds = targets.kinds();
         let cluster = self.cluster();

@@ -13,7 +13,7 @@ use crate::application::Application;
 use crate::beside::Kinds;
 
 /// One manifest. It is kept as text, which is a third of the size of its tree.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) key: ResourceKey,
     pub(crate) gvk: GroupVersionKind,
@@ -33,6 +33,8 @@ impl Target {
 #[derive(Debug, Default)]
 pub(crate) struct Targets {
     pub(crate) list: Vec<Target>,
+    /// Hooks around the deletion of the application. Those that run in a sync too are in both lists.
+    pub(crate) hooks: Vec<Target>,
     /// Condition type and message.
     pub(crate) warnings: Vec<(&'static str, String)>,
     /// Changes when any manifest does.
@@ -59,7 +61,8 @@ impl Targets {
 
     /// The manifests, for making them ready again when more kinds are served.
     pub(crate) fn manifests(&self) -> Vec<Value> {
-        self.list.iter().map(Target::manifest).collect()
+        let only = self.hooks.iter().filter(|hook| !self.list.iter().any(|target| target.key == hook.key));
+        self.list.iter().chain(only).map(Target::manifest).collect()
     }
 }
 
@@ -81,7 +84,7 @@ pub(crate) fn prepare(
     let mut targets: BTreeMap<ResourceKey, (usize, Target)> = BTreeMap::new();
     let mut seen: BTreeMap<ResourceKey, usize> = BTreeMap::new();
     let mut excluded: BTreeSet<String> = BTreeSet::new();
-    let mut unsupported: BTreeSet<String> = BTreeSet::new();
+    let mut hooks: BTreeMap<ResourceKey, Target> = BTreeMap::new();
     for (position, mut manifest) in manifests.into_iter().enumerate() {
         let Some(gvk) = GroupVersionKind::of(&manifest) else { continue };
         if managed.kinds.exclude_of(&gvk, managed.server) {
@@ -89,7 +92,6 @@ pub(crate) fn prepare(
             continue;
         }
         let role = role(&manifest);
-        unsupported.extend(unsupported_hook(&role, &gvk, &manifest));
         if role == Role::Hook(Vec::new()) {
             // Helm's tests and rollback hooks run in no phase of a sync.
             continue;
@@ -106,23 +108,26 @@ pub(crate) fn prepare(
             // Hooks are named when they run; until then their prefix tells them apart.
             prefix.clone_into(&mut key.name);
         }
-        *seen.entry(key.clone()).or_default() += 1;
         let text = manifest.to_string();
         let hash = Sha256::digest(&text).into();
         let target = Target { key: key.clone(), gvk, hash, resource, manifest: text.into() };
-        targets.insert(key, (position, target));
+        let (around, synced) = parts(&role);
+        if around {
+            hooks.insert(key.clone(), target.clone());
+        }
+        if synced {
+            *seen.entry(key.clone()).or_default() += 1;
+            targets.insert(key, (position, target));
+        }
     }
-    let mut targets = finished(targets, &seen, excluded);
-    targets.warnings.extend(unsupported.into_iter().map(|text| ("UnsupportedHookWarning", text)));
-    targets
+    Targets { hooks: hooks.into_values().collect(), ..finished(targets, &seen, excluded) }
 }
 
-/// Says of a hook that runs around the deletion of its Application that it never will.
-fn unsupported_hook(role: &Role, gvk: &GroupVersionKind, manifest: &Value) -> Option<String> {
-    let Role::Hook(types) = role else { return None };
-    let found = types.iter().find(|hook| matches!(hook, HookType::PreDelete | HookType::PostDelete))?;
-    let (kind, name, hook) = (&gvk.kind, meta::name(manifest), found.as_str());
-    Some(format!("{kind} {name} does not run: {hook} hooks are not supported yet"))
+/// Whether a manifest runs around the deletion of its application, and whether it has a part in syncs.
+fn parts(role: &Role) -> (bool, bool) {
+    let Role::Hook(types) = role else { return (false, true) };
+    let around = |hook: &HookType| matches!(hook, HookType::PreDelete | HookType::PostDelete);
+    (types.iter().any(around), !types.iter().all(around))
 }
 
 fn finished(
@@ -148,7 +153,7 @@ fn finished(
     for target in &list {
         hash.update(target.hash);
     }
-    Targets { list, warnings, hash: hash.finalize().into() }
+    Targets { list, hooks: Vec::new(), warnings, hash: hash.finalize().into() }
 }
 
 fn settle_namespace(manifest: &mut Value, namespaced: bool, default: &str) {
@@ -179,19 +184,15 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_hook_that_never_runs_is_told() {
-        let hook = |kind: &str| {
-            json!({"apiVersion": "batch/v1", "kind": "Job",
-                "metadata": {"name": "clean", "annotations": {"argocd.argoproj.io/hook": kind}}})
+    fn hooks_around_a_deletion_have_no_part_in_syncs() {
+        let of = |hook: &str| {
+            parts(&role(
+                &json!({"metadata": {"name": "a", "annotations": {"argocd.argoproj.io/hook": hook}}}),
+            ))
         };
-        let told = |kind| {
-            let manifest = hook(kind);
-            unsupported_hook(&role(&manifest), &GroupVersionKind::of(&manifest).unwrap(), &manifest)
-        };
-        assert_eq!(told("PostSync"), None);
-        assert_eq!(
-            told("PostSync,PostDelete").unwrap(),
-            "Job clean does not run: PostDelete hooks are not supported yet"
-        );
+        assert_eq!(of("PreDelete"), (true, false));
+        assert_eq!(of("PreSync,PostDelete"), (true, true));
+        assert_eq!(of("PreSync"), (false, true));
+        assert_eq!(parts(&Role::Resource), (false, true));
     }
 }

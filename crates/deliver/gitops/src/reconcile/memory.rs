@@ -49,6 +49,8 @@ pub(super) struct Memory {
     uses: Option<(String, Arc<Cluster>)>,
     settings: Option<Arc<ArgoSettings>>,
     pub(super) interests: BTreeSet<ResourceKey>,
+    /// When hooks around the deletion that failed may run again, and after how long a wait.
+    pub(super) hooks_again: Option<(Instant, Duration)>,
     /// What `argocd.argoproj.io/manifest-generate-paths` says.
     pub(super) generate_paths: String,
     pub(super) operation: Option<Operation>,
