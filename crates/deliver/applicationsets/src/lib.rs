@@ -2,7 +2,7 @@
 //!
 //! Owns what Argo CD's ApplicationSet controller decides without asking anybody: which sets of parameters each generator
 //! gives and how they combine ([`generate`]), both template languages, patches of the template, what an Application
-//! that is there already keeps ([`update`]), and the conditions of the status ([`status`]).
+//! that is there already keeps ([`update`]), which of them sync when ([`rolling`]), and the status ([`status`]).
 //!
 //! What must hold: everything is a function of its arguments. What lies outside (clusters, repositories, pull requests)
 //! comes in as [`Known`] answers; what is not known yet goes out as a [`Question`], and the caller asks again with the
@@ -17,6 +17,7 @@ mod generators;
 mod git;
 mod parameters;
 mod pulls;
+pub mod rolling;
 pub mod status;
 mod template;
 pub mod update;

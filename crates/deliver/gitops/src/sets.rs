@@ -2,13 +2,14 @@
 
 mod answers;
 mod apply;
+mod rollout;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use applicationsets::update::Policy;
-use applicationsets::{Generated, Known, Outcome, Question, status};
+use applicationsets::{Generated, Known, Outcome, Question, rolling, status};
 use client::controller::{Action, Controller};
 use client::dynamic::{Patch, PatchOptions};
 use client::watch::WatchOptions;
@@ -25,6 +26,7 @@ use webhooks::{PullRequest, Push};
 use crate::error::Error;
 use crate::reconcile::Shared;
 use answers::Answers;
+use rollout::Rolled;
 
 /// Asks for generating anew, even what was found out a moment ago.
 const REFRESH: &str = "argocd.argoproj.io/application-set-refresh";
@@ -130,7 +132,8 @@ impl Pass<'_> {
     async fn run(&self) -> Result<Action, Error> {
         let Some(beside) = self.sets.shared.beside.now() else { return Ok(Action::RequeueAfter(LISTING)) };
         let refresh = meta::annotation(self.set, REFRESH).is_some();
-        let mut report = status::Report { rollout: rollout(self.set), ..status::Report::default() };
+        let mut report =
+            status::Report { rolling: rolling::is_rolling(self.set), ..status::Report::default() };
         let clusters = beside.clusters().map(|registered| registered.as_cluster()).collect();
         let generated = match self.generate(clusters, refresh).await {
             Ok(found) => found,
@@ -155,6 +158,11 @@ impl Pass<'_> {
             }
         };
         let owned = self.owned().await?;
+        let settled = match self.roll_out(&mut report, &generated, &valid, &owned).await? {
+            Rolled::Out(settled) => settled,
+            Rolled::Wrong => return Ok(Action::RequeueAfter(RETRY)),
+        };
+        let valid: Vec<&Value> = if settled.is_empty() { valid } else { settled.iter().collect() };
         if let Err((reason, message)) = self.apply(&generated, &valid, &owned, policy).await {
             report.error.get_or_insert((reason.to_owned(), message));
         }
@@ -236,14 +244,6 @@ impl Pass<'_> {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-/// What a set asks for about its rollout and does not get.
-fn rollout(set: &Value) -> Option<String> {
-    let strategy = set["spec"]["strategy"]["type"].as_str().filter(|strategy| !strategy.is_empty())?;
-    (strategy != "AllAtOnce").then(|| {
-        format!("spec.strategy.type: {strategy} is not supported: all Applications are synced at once")
-    })
 }
 
 impl Sets {

@@ -15,7 +15,7 @@ use crate::beside::Snapshot;
 use crate::error::Error;
 
 /// What makes the set wait for its Applications when it is deleted.
-const FINALIZER: &str = "resources-finalizer.argocd.argoproj.io";
+pub(super) const FINALIZER: &str = "resources-finalizer.argocd.argoproj.io";
 
 /// Reason and message of a condition.
 type Failed = (&'static str, String);
@@ -127,7 +127,7 @@ impl Pass<'_> {
         }
     }
 
-    async fn delete_application(&self, live: &Value) -> Result<(), client::Error> {
+    pub(super) async fn delete_application(&self, live: &Value) -> Result<(), client::Error> {
         if meta::is_deleting(live) {
             return Ok(());
         }
@@ -143,6 +143,9 @@ impl Pass<'_> {
     /// The set is going: Applications that it may not delete become nobody's, and its finalizer is taken off.
     pub(super) async fn delete(&self) -> Result<Action, Error> {
         let may_delete = Policy::of(self.set).is_ok_and(|policy| policy.delete);
+        if may_delete && let Some(action) = self.delete_in_reverse().await? {
+            return Ok(action);
+        }
         if !may_delete {
             let api = Api::new(&self.sets.shared.client, &resource::APPLICATIONS);
             for live in self.owned().await? {

@@ -342,18 +342,6 @@ async fn another_sets_application_is_not_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rollout_in_steps_is_told_to_be_missing() {
-    let (world, _repository) = shop().await;
-    let running = world.start(Settings::default());
-    let mut rolling = set("set", list(&["a"]));
-    rolling["spec"]["strategy"] = json!({"type": "RollingSync", "rollingSync": {"steps": [{}]}});
-    world.create(rolling).await;
-    applications(&world, &["a"]).await;
-    condition(&world, "set", "InvalidRolloutConfig", "True", "RollingSync is not supported").await;
-    running.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn applications_follow_pull_requests() {
     let (world, _repository) = shop().await;
     let served = tempfile::tempdir().unwrap();
