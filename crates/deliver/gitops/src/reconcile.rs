@@ -381,7 +381,13 @@ impl Pass<'_> {
             .patch(self.key, &Patch::Merge(change), &PatchOptions::manager(sync::FIELD_MANAGER))
             .await
         {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                if operation_done {
+                    // The same may be asked for again before the next look.
+                    self.memory.forget_request();
+                }
+                Ok(())
+            }
             Err(error) if error.is_not_found() => Ok(()),
             Err(error) => Err(error.into()),
         }
