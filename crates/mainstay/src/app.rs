@@ -9,6 +9,7 @@ mod live;
 mod logs;
 mod mask;
 mod operation;
+mod orphans;
 mod preview;
 mod select;
 mod show;

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::beside::{Registered, Snapshot};
 use crate::live::{Live, Scope};
+use crate::neighbours::{Looking, Neighbours};
 use crate::preview::PreviewError;
 
 /// How the cluster that the controller talks to is named.
@@ -34,6 +35,7 @@ pub(crate) struct Cluster {
     pub(crate) client: Client,
     pub(crate) resources: Resources,
     pub(crate) live: Arc<Live>,
+    pub(crate) neighbours: Neighbours,
     kube_version: OnceCell<String>,
     /// The served types as charts see them; the same value as long as they are the same.
     api_versions: Mutex<Option<ApiVersions>>,
@@ -70,6 +72,7 @@ impl Cluster {
             server: server.to_owned(),
             resources: Resources::new(client.clone()),
             live: Arc::new(live),
+            neighbours: Neighbours::default(),
             client,
             kube_version: OnceCell::new(),
             api_versions: Mutex::default(),
@@ -126,8 +129,11 @@ impl Cluster {
             }
         };
         let followed = stop.child_token();
+        let (scope, triggers) = self.live.scope();
+        let looking = Looking { client: &self.client, resources: &self.resources, scope, triggers };
         tokio::select! {
             () = both => {}
+            () = self.neighbours.run(looking) => {}
             () = async {
                 if self.server != IN_CLUSTER_SERVER {
                     self.probe().await;

@@ -34,6 +34,7 @@ mod error;
 mod generate;
 mod live;
 mod metrics;
+mod neighbours;
 mod operation;
 mod places;
 mod preview;

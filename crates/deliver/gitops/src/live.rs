@@ -32,7 +32,7 @@ pub(crate) struct Scope {
 
 impl Scope {
     /// The watches that a kind takes: `None` is one over all of the cluster.
-    fn watches(&self, kind: &ResourceType) -> Vec<Option<String>> {
+    pub(crate) fn watches(&self, kind: &ResourceType) -> Vec<Option<String>> {
         match (self.namespaces.is_empty(), kind.namespaced) {
             (true, _) => vec![None],
             (false, true) => self.namespaces.iter().cloned().map(Some).collect(),
@@ -120,6 +120,11 @@ impl Live {
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The part of the cluster that is managed, and who is told of what moves in it.
+    pub(crate) fn scope(&self) -> (&Scope, &mpsc::Sender<Key>) {
+        (&self.scope, &self.triggers)
     }
 
     /// Ends all watches and waits for them.

@@ -5,6 +5,7 @@ mod ending;
 mod follow;
 mod instead;
 mod memory;
+mod orphans;
 mod seed;
 mod shared;
 mod site;
@@ -261,6 +262,7 @@ impl Pass<'_> {
             let outcome = self.operate(application, &targets, &compared, &mut findings).await?;
             wait = wait.min(outcome.wait);
             findings.conditions = self.conditions(&targets, &compared, outcome.sync_error);
+            findings.conditions.extend(self.orphaned(application, &compared));
             if outcome.acted {
                 resources = self.compare(application, &targets).await?;
                 compared = self.compared(application, resources);

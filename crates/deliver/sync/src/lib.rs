@@ -3,7 +3,7 @@
 //! Owns what Argo CD decides between Git and a cluster: whose a live object is ([`tracking`]), whether it differs
 //! from its manifest ([`mod@compare`]), in which order a sync proceeds ([`plan`]), how well an object does
 //! ([`health`]), what that says of the application ([`status`]), what its project permits and when ([`project`],
-//! [`windows`]), and when to sync, heal and retry ([`automatic`], [`schedule`]).
+//! [`windows`]), what nobody manages ([`orphans`]), and when to sync, heal and retry ([`automatic`], [`schedule`]).
 //!
 //! What must hold: everything is a function of its arguments (the time is one of them), a manifest is never
 //! changed, and a comparison never calls a field different that Git does not mention. Keeps out reading, rendering,
@@ -20,6 +20,7 @@ pub mod hooks;
 mod key;
 pub mod options;
 pub mod order;
+pub mod orphans;
 pub mod plan;
 pub mod project;
 pub mod schedule;

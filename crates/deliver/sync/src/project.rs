@@ -225,10 +225,16 @@ impl Project {
         self.orphans.is_some()
     }
 
-    /// Whether an object that nobody manages is worth a warning.
+    /// Whether a condition tells of them: only where `warn` says so.
     #[must_use]
-    pub fn is_orphan(&self, key: &ResourceKey) -> bool {
-        let Some(orphans) = self.orphans.as_ref().filter(|orphans| orphans.warn) else { return false };
+    pub fn warns_of_orphans(&self) -> bool {
+        self.orphans.as_ref().is_some_and(|orphans| orphans.warn)
+    }
+
+    /// Whether an object without an owner that nobody manages is an orphan. Where the project looks for none, nothing is
+    /// ignored that it permits.
+    #[must_use]
+    pub fn may_be_orphan(&self, key: &ResourceKey) -> bool {
         let ResourceKey { group, kind, namespace, name } = key;
         let always_there = group.is_empty()
             && matches!(
@@ -237,7 +243,7 @@ impl Project {
                     | (_, "ServiceAccount", "default")
                     | (_, "ConfigMap", "kube-root-ca.crt")
             );
-        let ignored = orphans.ignore.iter().any(|pattern| {
+        let ignored = self.orphans.iter().flat_map(|orphans| &orphans.ignore).any(|pattern| {
             (pattern.kind.is_empty() || glob::matches(&pattern.kind, kind))
                 && glob::matches(&pattern.group, group)
                 && (pattern.name.is_empty() || glob::matches(&pattern.name, name))

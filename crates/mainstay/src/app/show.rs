@@ -3,9 +3,10 @@
 use anyhow::Result;
 use objects::Value;
 use serde_json::json;
+use sync::ResourceKey;
 
 use super::live::{self, Live};
-use super::{tree, wait};
+use super::{orphans, tree, wait};
 use crate::cli::{Get, GetFormat, Resources};
 use crate::remote::output::{Machine, array, machine, qualified, say, text, tidy};
 use crate::remote::table::Table;
@@ -231,6 +232,9 @@ fn resource_table(application: &Value, resources: &[Live]) -> String {
 
 pub(super) async fn resources(remote: &Remote, args: &Resources) -> Result<()> {
     let application = remote.application(&args.name).await?;
+    if args.orphaned {
+        return orphaned(&orphans::of(remote, &application).await?, args.output);
+    }
     match args.output {
         GetFormat::Tree => say(&tree::text(remote, &live::read(remote, &application).await?).await?),
         GetFormat::Json => machine(&json!(array(&application, "/status/resources")), Machine::Json),
@@ -242,6 +246,29 @@ pub(super) async fn resources(remote: &Remote, args: &Resources) -> Result<()> {
                 let (status, health) = (live.status().to_owned(), live.health_word());
                 let key = live.key;
                 table.row([key.group, key.kind, key.namespace, key.name, status, health, wave]);
+            }
+            say(&table.to_string())
+        }
+    }
+}
+
+/// `GROUP KIND NAMESPACE NAME ORPHANED`, as Argo CD prints them.
+fn orphaned(found: &[ResourceKey], format: GetFormat) -> Result<()> {
+    let entry = |key: &ResourceKey| json!({"group": key.group, "kind": key.kind, "namespace": key.namespace, "name": key.name});
+    let entries = || Value::Array(found.iter().map(entry).collect());
+    match format {
+        GetFormat::Json => machine(&entries(), Machine::Json),
+        GetFormat::Yaml => machine(&entries(), Machine::Yaml),
+        GetFormat::Wide | GetFormat::Tree => {
+            let mut table = Table::new(&["GROUP", "KIND", "NAMESPACE", "NAME", "ORPHANED"]);
+            for key in found {
+                table.row([
+                    key.group.as_str(),
+                    key.kind.as_str(),
+                    key.namespace.as_str(),
+                    key.name.as_str(),
+                    "Yes",
+                ]);
             }
             say(&table.to_string())
         }

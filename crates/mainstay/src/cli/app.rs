@@ -387,6 +387,9 @@ pub(crate) struct Manifests {
 pub(crate) struct Resources {
     #[arg(value_name = "APPNAME")]
     pub(crate) name: String,
+    /// What is in the Application's namespace instead, and no Application manages.
+    #[arg(long)]
+    pub(crate) orphaned: bool,
     #[arg(long, short, value_enum, default_value = "wide")]
     pub(crate) output: GetFormat,
 }

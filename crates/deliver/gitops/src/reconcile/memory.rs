@@ -147,6 +147,7 @@ impl Memory {
     pub(super) fn leave(&mut self, key: &Key) {
         if let Some((_, cluster)) = self.uses.take() {
             cluster.live.interest(key, &self.interests, &BTreeSet::new());
+            cluster.neighbours.leave(key);
             self.interests.clear();
         }
     }
