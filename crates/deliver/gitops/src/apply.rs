@@ -26,6 +26,8 @@ pub(crate) struct Applying<'a> {
     pub(crate) ignore: &'a IgnoreRules,
     /// Whether the operation asks for deleting and creating what cannot be changed.
     pub(crate) force: bool,
+    /// Whether the server is only asked what would come of it.
+    pub(crate) dry_run: bool,
 }
 
 /// A manifest that is in the cluster now.
@@ -102,6 +104,9 @@ fn unknown_kind(gvk: &GroupVersionKind, key: &ResourceKey) -> Missing {
     Missing { message, what: Absent::Kind(gvk.clone()) }
 }
 
+/// What kubectl adds to what it would have done.
+pub(crate) const DRY_RUN: &str = " (dry run)";
+
 /// How long an object that is replaced by force may take to go: its finalizers may need some time.
 const RECREATE_WAIT: Duration = Duration::from_secs(30);
 
@@ -121,7 +126,17 @@ impl One<'_> {
     fn done(&self, live: Value, verb: &str) -> Applied {
         let kind = self.gvk.kind.to_lowercase();
         let kind = if self.gvk.group.is_empty() { kind } else { format!("{kind}.{}", self.gvk.group) };
-        Applied { live, message: format!("{kind}/{} {verb}", self.key.name), changed: verb != "unchanged" }
+        let changed = verb != "unchanged";
+        let note = if self.applying.dry_run { DRY_RUN } else { "" };
+        Applied { live, message: format!("{kind}/{} {verb}{note}", self.key.name), changed }
+    }
+
+    fn writing(&self) -> WriteOptions {
+        WriteOptions { dry_run: self.applying.dry_run, ..WriteOptions::manager(FIELD_MANAGER) }
+    }
+
+    fn patching(&self) -> PatchOptions {
+        PatchOptions { dry_run: self.applying.dry_run, ..PatchOptions::manager(FIELD_MANAGER) }
     }
 
     async fn apply(&self, manifest: &Value, live: Option<Value>) -> Result<Applied, client::Error> {
@@ -153,7 +168,7 @@ impl One<'_> {
     async fn client_side(&self, target: &Value, live: Option<&Value>) -> Result<Applied, client::Error> {
         let modified = recorded(target);
         let Some(live) = live else {
-            let created = self.api.create_with(&modified, &WriteOptions::manager(FIELD_MANAGER)).await?;
+            let created = self.api.create_with(&modified, &self.writing()).await?;
             return Ok(self.done(created, "created"));
         };
         let original = last_applied(live);
@@ -166,7 +181,7 @@ impl One<'_> {
             return Ok(self.done(live.clone(), "unchanged"));
         }
         let patch = if kinds::is_builtin(self.gvk) { Patch::Strategic(patch) } else { Patch::Merge(patch) };
-        let patched = self.api.patch(&self.name(), &patch, &PatchOptions::manager(FIELD_MANAGER)).await?;
+        let patched = self.api.patch(&self.name(), &patch, &self.patching()).await?;
         Ok(self.done_if_moved(patched, live, "configured"))
     }
 
@@ -184,9 +199,11 @@ impl One<'_> {
             if owns_by_apply(live) && !self.differs(target, live, Method::ServerSide) {
                 return Ok(self.done(live.clone(), "unchanged"));
             }
-            self.take_over(live).await?;
+            if !self.applying.dry_run {
+                self.take_over(live).await?;
+            }
         }
-        let options = PatchOptions { force: true, ..PatchOptions::manager(FIELD_MANAGER) };
+        let options = PatchOptions { force: true, ..self.patching() };
         let applied = self.api.patch(&self.name(), &Patch::Apply(target.clone()), &options).await?;
         Ok(match live {
             Some(live) => self.done_if_moved(applied, live, "serverside-applied"),
@@ -220,7 +237,7 @@ impl One<'_> {
         force: bool,
     ) -> Result<Applied, client::Error> {
         let Some(live) = live else {
-            let created = self.api.create_with(target, &WriteOptions::manager(FIELD_MANAGER)).await?;
+            let created = self.api.create_with(target, &self.writing()).await?;
             return Ok(self.done(created, "created"));
         };
         let in_place = matches!(self.gvk.kind.as_str(), "CustomResourceDefinition" | "Namespace");
@@ -229,12 +246,15 @@ impl One<'_> {
         }
         let mut target = target.clone();
         meta::set(&mut target, "resourceVersion", meta::resource_version(live).into());
-        let replaced = self.api.replace_with(&target, &WriteOptions::manager(FIELD_MANAGER)).await?;
+        let replaced = self.api.replace_with(&target, &self.writing()).await?;
         Ok(self.done_if_moved(replaced, live, "replaced"))
     }
 
     /// Deletes the object as `kubectl replace --force` does, waits until it is gone, and creates it anew.
     async fn recreate(&self, target: &Value, live: &Value) -> Result<Applied, client::Error> {
+        if self.applying.dry_run {
+            return Ok(self.done(live.clone(), "replaced"));
+        }
         let options =
             DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() };
         self.api.delete_if_exists(&self.name(), &options.only(meta::uid(live))).await?;

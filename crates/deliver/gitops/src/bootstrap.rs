@@ -305,7 +305,8 @@ async fn create(
         meta::set_annotation(&mut application, sync::annotations::TRACKING_ID, Some(id));
     }
     let (options, ignore) = (SyncOptions::default(), IgnoreRules::default());
-    let applying = Applying { client, resources, options: &options, ignore: &ignore, force: false };
+    let applying =
+        Applying { client, resources, options: &options, ignore: &ignore, force: false, dry_run: false };
     let deadline = tokio::time::Instant::now() + READY;
     loop {
         match apply::apply(applying, &key, &application).await {

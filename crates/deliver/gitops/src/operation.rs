@@ -85,6 +85,10 @@ pub(crate) struct Operation {
     selection: Option<Vec<Value>>,
     force: bool,
     hooks: bool,
+    /// Whether nothing is written: the results say what would be.
+    dry_run: bool,
+    /// Namespaces that a dry run would have made.
+    pretended: BTreeSet<String>,
     retry: RetryPolicy,
     retries: u32,
     started: Timestamp,
@@ -170,6 +174,8 @@ impl Operation {
             selection,
             force,
             hooks,
+            dry_run: wanted["dryRun"] == true,
+            pretended: BTreeSet::new(),
             retry,
             retries: 0,
             started: now,
@@ -248,7 +254,7 @@ impl Operation {
             options: &self.options,
             prune: self.request["sync"]["prune"] == true,
             hooks: self.hooks,
-            deletion_approved: self.approved,
+            deletion_approved: self.approved || self.dry_run,
         };
         self.plan = plan::plan(&items, &terms);
         if context.settings.health_gates == HealthGates::Ignore {
@@ -317,9 +323,9 @@ impl Operation {
         self.request["initiatedBy"]["automated"] == true
     }
 
-    /// Whether all of the application is synced, not selected resources.
+    /// Whether all of the application is synced, not selected resources, and not only for show.
     pub(crate) fn is_whole(&self) -> bool {
-        self.selection.is_none()
+        self.selection.is_none() && !self.dry_run
     }
 
     pub(crate) fn targets(&self) -> &Arc<Targets> {

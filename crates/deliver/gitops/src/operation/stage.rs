@@ -18,9 +18,10 @@ use tokio::time::Instant;
 use super::{Deferred, Operation, Subject, Syncing};
 use crate::HealthGates;
 use crate::application::Application;
-use crate::apply::{self, Applied, Applying, NotApplied};
+use crate::apply::{self, Absent, Applied, Applying, DRY_RUN, NotApplied};
 use crate::comparison::read;
 use crate::metrics::Count;
+use crate::targets::Target;
 
 /// Where in its step a sync is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,11 @@ impl Operation {
             let Some(step) = steps.get(self.position).cloned() else {
                 return self.unconfirmed(context);
             };
+            if self.dry_run {
+                self.pretend(context, &step, now).await?;
+                self.position += 1;
+                continue;
+            }
             match self.stage {
                 Stage::First | Stage::Clear => {
                     self.clear(context, &step).await?;
@@ -103,6 +109,41 @@ impl Operation {
                     self.position += 1;
                     self.go(Stage::Clear);
                 }
+            }
+        }
+    }
+
+    /// Says what a step would do. Nothing is waited for, since nothing happens.
+    async fn pretend(&mut self, context: &Syncing<'_>, step: &Step, now: Timestamp) -> Result<(), String> {
+        for task in &step.prunes {
+            self.results.set(&task.key, task.phase, None, "Pruned", &format!("pruned{DRY_RUN}"));
+        }
+        self.apply(context, step, now).await?;
+        for task in step.groups.iter().flatten() {
+            if let Some((key, _)) = self.manifest(task) {
+                self.results.settle(&key, task.phase, "Succeeded", None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a dry run only misses what the sync itself would bring.
+    fn would_bring(&self, missing: &Absent) -> bool {
+        let targets = self.deployment.targets.list.iter();
+        match missing {
+            Absent::Namespace(name) => {
+                let namespace = ResourceKey::new("", "Namespace", "", name);
+                self.pretended.contains(name)
+                    || targets.map(|target| &target.key).any(|key| *key == namespace)
+            }
+            Absent::Kind(gvk) => {
+                let definitions = targets
+                    .filter(|target| target.key.kind == "CustomResourceDefinition")
+                    .map(Target::manifest);
+                definitions.into_iter().any(|definition| {
+                    definition["spec"]["group"] == gvk.group.as_str()
+                        && definition["spec"]["names"]["kind"] == gvk.kind.as_str()
+                })
             }
         }
     }
@@ -155,6 +196,15 @@ impl Operation {
             return Err(super::not_valid(&[reason]));
         }
         let manifest = plan::namespace_manifest(name, metadata);
+        if self.dry_run {
+            if there.is_none() {
+                self.pretended.insert(name.clone());
+                let message = format!("namespace/{name} created{DRY_RUN}");
+                self.results.set(&key, Phase::PreSync, None, "Synced", &message);
+                self.results.settle(&key, Phase::PreSync, "Succeeded", None);
+            }
+            return Ok(());
+        }
         let message = match (there, metadata) {
             (Some(_), None) => return Ok(()),
             (None, None) => match namespaces.create(&manifest).await {
@@ -257,6 +307,7 @@ impl Operation {
                 options: &options,
                 ignore: context.ignore,
                 force: self.force,
+                dry_run: self.dry_run,
             };
             let tasks: Vec<_> = group
                 .iter()
@@ -277,7 +328,7 @@ impl Operation {
             if let Some(reason) = failure {
                 return Err(failed_to_apply(&reason));
             }
-            if group.iter().any(|task| task.key.kind == "CustomResourceDefinition") {
+            if !self.dry_run && group.iter().any(|task| task.key.kind == "CustomResourceDefinition") {
                 await_established(context, group).await;
             }
         }
@@ -296,6 +347,18 @@ impl Operation {
             Action::Apply | Action::Prune => None,
         };
         match outcome {
+            // What a dry run answers is no state of the object.
+            Ok(applied) if self.dry_run => {
+                self.results.set(key, task.phase, hook, "Synced", &applied.message);
+                Ok(())
+            }
+            Err(NotApplied::Deferred(missing)) if self.dry_run && self.would_bring(&missing.what) => {
+                let kind = key.kind.to_lowercase();
+                let kind = if key.group.is_empty() { kind } else { format!("{kind}.{}", key.group) };
+                let message = format!("{kind}/{} created{DRY_RUN}", key.name);
+                self.results.set(key, task.phase, hook, "Synced", &message);
+                Ok(())
+            }
             Ok(applied) => {
                 context.work.add(if applied.changed { Count::Apply } else { Count::NoOpApply });
                 context.live.observed(key, Some(&applied.live));
@@ -391,6 +454,9 @@ impl Operation {
 
     /// Deletes the hooks that ran and whose policies say so.
     pub(super) async fn delete_hooks(&self, context: &Syncing<'_>, due: impl Fn(DeletePolicy) -> bool) {
+        if self.dry_run {
+            return;
+        }
         let steps = self.plan.steps.iter().chain(&self.plan.on_failure);
         let tasks = steps.flat_map(|step| step.groups.iter().flatten());
         for task in tasks.filter(|task| matches!(task.action, Action::Hook(_))) {

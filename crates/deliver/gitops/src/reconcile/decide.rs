@@ -122,10 +122,6 @@ impl Pass<'_> {
             }
             self.memory.take(asked);
             self.memory.interrupted = None;
-            if asked["sync"]["dryRun"] == true {
-                let message = "operation.sync.dryRun is not supported yet";
-                return Ok(self.refused(asked.clone(), "Error", message, findings));
-            }
             asked.clone()
         } else if let Some(request) = self.memory.interrupted.take() {
             request
