@@ -129,8 +129,7 @@ impl Cluster {
             }
         };
         let followed = stop.child_token();
-        let (scope, triggers) = self.live.scope();
-        let looking = Looking { client: &self.client, resources: &self.resources, scope, triggers };
+        let looking = Looking { client: &self.client, resources: &self.resources, live: &self.live };
         tokio::select! {
             () = both => {}
             () = self.neighbours.run(looking) => {}

@@ -7,13 +7,14 @@ use client::{Api, Client, Key, ResourceType};
 use futures::{FutureExt as _, StreamExt as _, stream};
 use objects::{GroupVersionKind, Value, meta};
 use sha2::{Digest, Sha256};
-use sync::health::{self, Checks, Contribution};
+use sync::health::{self, Contribution};
 use sync::options::Deletion;
 use sync::project::Project;
 use sync::status::{self, ResourceStatus};
-use sync::{Method, ResourceKey, TrackingId, plan};
+use sync::{Method, ResourceKey, Tracking, plan};
 
 use crate::application::Application;
+use crate::beside::ArgoSettings;
 use crate::error::Error;
 use crate::live::{Live, Sight, state_of};
 use crate::metrics::{Count, Work};
@@ -74,7 +75,7 @@ impl Comparisons {
         context: &Comparing<'_>,
         targets: &Targets,
     ) -> Result<Vec<Arc<Resource>>, Error> {
-        let rules = rules(context.application);
+        let rules = rules(context.application, &context.site.settings.tracking);
         let project = &context.site.project;
         let same_project = self.project.as_ref().is_some_and(|before| before == project);
         if self.rules != rules || !same_project {
@@ -126,12 +127,13 @@ impl Comparisons {
     }
 }
 
-/// Everything of a spec that a comparison depends on.
-fn rules(application: &Application) -> [u8; 32] {
+/// Everything of a spec and of the settings that a comparison depends on.
+fn rules(application: &Application, tracking: &Tracking) -> [u8; 32] {
     let rules = serde_json::json!([
         application.ignore_differences,
         application.sync_policy["syncOptions"],
         application.instance,
+        format!("{tracking:?}"),
     ]);
     Sha256::digest(rules.to_string()).into()
 }
@@ -164,7 +166,7 @@ async fn compare(
     let manifest = target.map(Target::manifest);
     let resource = Arc::new(judged(
         context.application,
-        &context.site.settings.checks,
+        &context.site.settings,
         &key,
         target,
         manifest.as_ref(),
@@ -188,13 +190,14 @@ pub(crate) async fn read(
 
 fn judged(
     application: &Application,
-    checks: &Checks,
+    settings: &ArgoSettings,
     key: &ResourceKey,
     target: Option<&Target>,
     manifest: Option<&Value>,
     live: Option<&Value>,
 ) -> Resource {
     let this = ResourceKey::new("argoproj.io", "Application", &application.namespace, &application.name);
+    let owner = live.and_then(|live| settings.tracking.owner(live));
     let status = match (manifest, live) {
         (Some(manifest), Some(live)) => {
             let method = if application.options.server_side_apply(manifest) {
@@ -202,19 +205,24 @@ fn judged(
             } else {
                 Method::ClientSide
             };
-            let modified = sync::compare(manifest, live, &application.ignore, method).modified;
+            let settled = settings.tracking.settled(manifest, live);
+            let modified =
+                sync::compare(manifest, settled.as_ref().unwrap_or(live), &application.ignore, method)
+                    .modified;
             status::with_target(manifest, Some(modified))
         }
         (Some(manifest), None) => status::with_target(manifest, None),
-        (None, Some(live)) => status::without_target(live, key),
+        (None, Some(live)) => {
+            status::without_target(live, owner.as_ref().is_some_and(|owner| owner.named(key)))
+        }
         (None, None) => ResourceStatus { status: None, requires_pruning: false, hook: false, counts: false },
     };
-    let health = live.and_then(|live| checks.assess(live));
+    let health = live.and_then(|live| settings.checks.assess(live));
     let confirm = |live: &Value| {
         application.options.pruning(live) == Deletion::Confirm
             || application.options.deleting(live) == Deletion::Confirm
     };
-    let tracked_by = live.and_then(TrackingId::of).filter(|id| id.names(key)).map(|id| id.application);
+    let tracked_by = owner.filter(|owner| owner.named(key)).map(|owner| owner.application);
     let described = manifest.or(live);
     let gvk = target.map(|target| target.gvk.clone()).or_else(|| live.and_then(GroupVersionKind::of));
     Resource {

@@ -11,7 +11,7 @@ use objects::{Value, meta};
 use serde_json::json;
 use sync::hooks::HookType;
 use sync::options::{Deletion, Propagation};
-use sync::{ResourceKey, SyncOptions, TrackingId, plan};
+use sync::{ResourceKey, SyncOptions, plan};
 
 use crate::apply;
 use crate::clusters::Connection;
@@ -82,6 +82,7 @@ pub(crate) async fn pass(
             return Ok(Action::RequeueAfter(LOOK));
         }
     }
+    cluster.live.track(&beside.settings().tracking);
     let mut kinds = Shared::kinds_in_status(cluster, object).await;
     if Part::CleanUp(HookType::PreDelete).is_due(object) {
         // What ran before the cascade goes with it, and no status lists it.
@@ -103,7 +104,8 @@ pub(crate) async fn pass(
             cluster.live.observed(&tracked, None);
             continue;
         };
-        let ours = TrackingId::of(&live).is_some_and(|id| id.application == *instance && id.names(&tracked));
+        let owner = beside.settings().tracking.owner(&live);
+        let ours = owner.is_some_and(|owner| owner.application == *instance && owner.named(&tracked));
         if !ours || tracked == this || !may_delete(&options, object, &live) {
             continue;
         }

@@ -10,7 +10,7 @@ use client::{Client, Key, ResourceType};
 use futures::StreamExt as _;
 use objects::{Value, meta};
 use sha2::{Digest, Sha256};
-use sync::{ResourceKey, TrackingId};
+use sync::{ResourceKey, Tracking};
 use tokio::sync::{mpsc, watch as channel};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +58,8 @@ pub(crate) struct Live {
 
 #[derive(Debug, Default)]
 struct State {
+    /// How objects are marked as an application's.
+    tracking: Tracking,
     /// Kinds that are watched.
     kinds: BTreeMap<GroupKind, Listing>,
     /// Of kinds that are watched by namespace: those whose first list is awaited.
@@ -84,7 +86,7 @@ struct Seen {
     version: String,
     /// What stays the same as long as nothing changed that matters to a comparison.
     state: String,
-    /// The application named by the tracking id.
+    /// The application that its mark names.
     application: Option<String>,
     owned: bool,
 }
@@ -125,6 +127,23 @@ impl Live {
     /// The part of the cluster that is managed, and who is told of what moves in it.
     pub(crate) fn scope(&self) -> (&Scope, &mpsc::Sender<Key>) {
         (&self.scope, &self.triggers)
+    }
+
+    /// Takes objects for whose they are by this from now on. Where it is something else than before, everything is
+    /// listed anew: what was nobody's was not remembered.
+    pub(crate) fn track(&self, tracking: &Tracking) {
+        if self.state().tracking == *tracking {
+            return;
+        }
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        let mut state = self.state();
+        let interests = std::mem::take(&mut state.interests);
+        *state = State { tracking: tracking.clone(), interests, ..State::default() };
+    }
+
+    /// How objects are marked.
+    pub(crate) fn tracking(&self) -> Tracking {
+        self.state().tracking.clone()
     }
 
     /// Ends all watches and waits for them.
@@ -219,17 +238,16 @@ impl Live {
     /// Remembers a state of an object; the applications to tell.
     fn applied(&self, object: &Value) -> BTreeSet<Key> {
         let key = ResourceKey::of(object);
-        let tracking = TrackingId::of(object);
         let mut state = self.state();
         let interested = state.interests.get(&key).cloned().unwrap_or_default();
-        if tracking.is_none() && interested.is_empty() && !state.objects.contains_key(&key) {
+        let seen = Seen::of(object, &state.tracking);
+        if seen.application.is_none() && interested.is_empty() && !state.objects.contains_key(&key) {
             return BTreeSet::new();
         }
         let before = state.objects.get(&key);
         if before.is_some_and(|seen| !newer(meta::resource_version(object), &seen.version)) {
             return BTreeSet::new();
         }
-        let seen = Seen::of(object);
         let mut concerned = interested;
         concerned.extend(self.application(before));
         concerned.extend(self.application(Some(&seen)));
@@ -283,8 +301,8 @@ impl Live {
 
     /// Remembers what was read or written just now, so that its own event is no news.
     pub(crate) fn observed(&self, key: &ResourceKey, object: Option<&Value>) {
-        let seen = object.map(Seen::of);
         let mut state = self.state();
+        let seen = object.map(|object| Seen::of(object, &state.tracking));
         let outdated = match (&seen, state.objects.get(key)) {
             (Some(seen), Some(before)) => !newer(&seen.version, &before.version),
             _ => false,
@@ -363,11 +381,11 @@ impl State {
 }
 
 impl Seen {
-    fn of(object: &Value) -> Self {
+    fn of(object: &Value, tracking: &Tracking) -> Self {
         Self {
             version: meta::resource_version(object).to_owned(),
             state: state_of(object),
-            application: TrackingId::of(object).map(|id| id.application),
+            application: tracking.owner(object).map(|owner| owner.application),
             owned: !meta::owner_references(object).is_empty(),
         }
     }

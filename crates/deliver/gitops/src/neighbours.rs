@@ -11,12 +11,12 @@ use client::watch::{Event, WatchOptions, watch};
 use client::{Client, Key, ResourceType, Resources};
 use futures::stream::{BoxStream, SelectAll, StreamExt as _};
 use objects::{Value, meta};
-use sync::ResourceKey;
 use sync::orphans::{Node, Nodes, is_ignored};
-use tokio::sync::{Notify, mpsc};
+use sync::{ResourceKey, Tracking};
+use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
-use crate::live::Scope;
+use crate::live::Live;
 
 /// Applications are told no more often: in a namespace much may move.
 const PACE: Duration = Duration::from_millis(500);
@@ -36,9 +36,8 @@ pub(crate) struct Neighbours {
 pub(crate) struct Looking<'a> {
     pub(crate) client: &'a Client,
     pub(crate) resources: &'a Resources,
-    pub(crate) scope: &'a Scope,
-    /// Applications that are to be told.
-    pub(crate) triggers: &'a mpsc::Sender<Key>,
+    /// Knows how objects are marked.
+    pub(crate) live: &'a Live,
 }
 
 #[derive(Debug, Default)]
@@ -80,22 +79,31 @@ impl Neighbours {
     /// Follows what is there from the moment when somebody asks; never ends by itself.
     pub(crate) async fn run(&self, looking: Looking<'_>) {
         self.begin.notified().await;
+        let (_, triggers) = looking.live.scope();
         let mut events: SelectAll<BoxStream<'static, Noted>> = SelectAll::new();
         let mut changes = looking.resources.changes();
         let mut watched = BTreeSet::new();
+        let mut tracking = looking.live.tracking();
         let mut pace = tokio::time::interval(PACE);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 // Its sender lives in what is borrowed here.
                 Ok(()) = changes.changed() => self.follow(looking, &mut events, &mut watched).await,
-                Some(noted) = events.next() => self.take(noted),
+                Some(noted) = events.next() => self.take(noted, &tracking),
                 _ = pace.tick() => {
+                    let now = looking.live.tracking();
+                    if now != tracking {
+                        // Whose everything is has to be found out anew.
+                        (tracking, events) = (now, SelectAll::new());
+                        watched.clear();
+                        self.state().forget();
+                    }
                     if self.state().awaited.is_none() {
                         self.follow(looking, &mut events, &mut watched).await;
                     }
                     for key in self.concerned() {
-                        if looking.triggers.send(key).await.is_err() {
+                        if triggers.send(key).await.is_err() {
                             // The controller ends, and this with it.
                             std::future::pending::<()>().await;
                         }
@@ -126,7 +134,7 @@ impl Neighbours {
             if !watched.insert(group_kind.clone()) {
                 continue;
             }
-            for namespace in looking.scope.watches(kind) {
+            for namespace in looking.live.scope().0.watches(kind) {
                 let part = (group_kind.clone(), namespace.clone());
                 self.state().awaited.get_or_insert_default().insert(part);
                 events.push(stream(looking.client, kind, group_kind.clone(), namespace));
@@ -135,11 +143,11 @@ impl Neighbours {
         self.state().awaited.get_or_insert_default();
     }
 
-    fn take(&self, noted: Noted) {
+    fn take(&self, noted: Noted, tracking: &Tracking) {
         let Noted { kind, namespace, event } = noted;
         let mut state = self.state();
         match event {
-            Event::Applied(object) => state.put(&object, Some(Node::of(&object))),
+            Event::Applied(object) => state.put(&object, Some(Node::of(&object, tracking))),
             Event::Deleted(object) => state.put(&object, None),
             Event::Resynced(keys) => {
                 let present: BTreeSet<(&str, &str)> =
@@ -184,6 +192,12 @@ impl Neighbours {
 }
 
 impl State {
+    /// Everything but who asks.
+    fn forget(&mut self) {
+        let asking = std::mem::take(&mut self.asking);
+        *self = Self { asking, ..Self::default() };
+    }
+
     fn put(&mut self, object: &Value, node: Option<Node>) {
         let Some(namespace) = meta::namespace(object) else { return };
         let nodes = self.namespaces.entry(namespace.to_owned()).or_default();

@@ -12,7 +12,7 @@ use futures::StreamExt as _;
 use futures::stream;
 use git::{Freshness, Repositories};
 use objects::{Value, meta};
-use sync::{Comparison, Method, ResourceKey, TrackingId, compare};
+use sync::{Comparison, Method, ResourceKey, Tracking, compare};
 use tokio::sync::Semaphore;
 
 use crate::application::Application;
@@ -130,13 +130,15 @@ pub async fn preview(request: PreviewRequest) -> Result<Preview, PreviewError> {
     let generated = generate::generate(&places, &renderers, Arc::new(Work::default()), wanted, None);
     let generated = generated.await.map_err(|failure| RenderError::new(failure.message))?;
     let manifests = generated.manifests.unwrap_or_default();
-    let managed = Managed { kinds: &settings.kinds, server: &server };
+    let managed = Managed { tracking: &settings.tracking, kinds: &settings.kinds, server: &server };
     let targets = targets::prepare(manifests, &application, &catalog, &managed);
     let known: BTreeSet<ResourceKey> = targets.keys();
-    let present = stream::iter(&targets.list).map(|target| present(&there, &application, target));
+    let present =
+        stream::iter(&targets.list).map(|target| present(&there, &application, &settings.tracking, target));
     let mut list: Vec<Result<Previewed, client::Error>> = present.buffered(PARALLEL_READS).collect().await;
     let extra: Vec<ResourceKey> = deployed(&object).filter(|key| !known.contains(key)).collect();
-    let gone = stream::iter(extra).map(|key| extra_object(&there, &resources, &application.instance, key));
+    let gone = stream::iter(extra)
+        .map(|key| extra_object(&there, &resources, (&application.instance, &settings.tracking), key));
     let gone: Vec<Result<Option<Previewed>, client::Error>> = gone.buffered(PARALLEL_READS).collect().await;
     list.extend(gone.into_iter().filter_map(Result::transpose));
     let resources = list.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -147,6 +149,7 @@ pub async fn preview(request: PreviewRequest) -> Result<Preview, PreviewError> {
 async fn present(
     client: &Client,
     application: &Application,
+    tracking: &Tracking,
     target: &Target,
 ) -> Result<Previewed, client::Error> {
     let manifest = target.manifest();
@@ -158,7 +161,8 @@ async fn present(
     let comparison = live.as_ref().map(|live| {
         let server_side = application.options.server_side_apply(&manifest);
         let method = if server_side { Method::ServerSide } else { Method::ClientSide };
-        compare(&manifest, live, &application.ignore, method)
+        let settled = tracking.settled(&manifest, live);
+        compare(&manifest, settled.as_ref().unwrap_or(live), &application.ignore, method)
     });
     Ok(Previewed { key: target.key.clone(), target: Some(manifest), live, comparison, hook })
 }
@@ -176,7 +180,7 @@ fn deployed(application: &Value) -> impl Iterator<Item = ResourceKey> {
 async fn extra_object(
     client: &Client,
     resources: &Resources,
-    instance: &str,
+    (instance, tracking): (&str, &Tracking),
     key: ResourceKey,
 ) -> Result<Option<Previewed>, client::Error> {
     let served = match resources.preferred(&key.group, &key.kind).await {
@@ -185,7 +189,7 @@ async fn extra_object(
         Err(error) => return Err(error),
     };
     let Some(live) = read(client, &served.resource, &key).await? else { return Ok(None) };
-    let own = TrackingId::of(&live).is_some_and(|id| id.application == instance && id.names(&key));
+    let own = tracking.owner(&live).is_some_and(|owner| owner.application == instance && owner.named(&key));
     if !own || !meta::owner_references(&live).is_empty() {
         return Ok(None);
     }

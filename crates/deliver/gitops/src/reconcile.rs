@@ -122,6 +122,7 @@ impl Pass<'_> {
         let cluster = Arc::clone(&site.place.cluster);
         self.memory.using(self.key, &application.project, &cluster);
         self.memory.managing(&site.settings);
+        cluster.live.track(&site.settings.tracking);
         self.site = Some(site);
         match cluster.connection() {
             Connection::Up => {}
@@ -150,7 +151,11 @@ impl Pass<'_> {
             }
             Known::Ready => {
                 let settings = Arc::clone(&self.site().settings);
-                let managed = Managed { kinds: &settings.kinds, server: cluster.server() };
+                let managed = Managed {
+                    tracking: &settings.tracking,
+                    kinds: &settings.kinds,
+                    server: cluster.server(),
+                };
                 self.memory.prepare(&application, &catalog, &managed);
                 self.with_manifests(&application, refresh.is_some()).await?
             }

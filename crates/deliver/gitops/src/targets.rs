@@ -7,7 +7,7 @@ use client::discovery::Catalog;
 use objects::{GroupVersionKind, Value, meta};
 use sha2::{Digest, Sha256};
 use sync::hooks::{HookType, Role, role};
-use sync::{ResourceKey, tracking};
+use sync::{ResourceKey, Tracking};
 
 use crate::application::Application;
 use crate::beside::Kinds;
@@ -66,9 +66,10 @@ impl Targets {
     }
 }
 
-/// Which kinds are managed on a cluster.
+/// Which kinds are managed on a cluster, and how objects are marked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Managed<'a> {
+    pub(crate) tracking: &'a Tracking,
     pub(crate) kinds: &'a Kinds,
     pub(crate) server: &'a str,
 }
@@ -100,7 +101,7 @@ pub(crate) fn prepare(
         let brought = brought.get(&(gvk.group.clone(), gvk.kind.clone())).copied();
         let namespaced = resource.as_ref().map(|resource| resource.namespaced).or(brought).unwrap_or(true);
         settle_namespace(&mut manifest, namespaced, &application.destination_namespace);
-        tracking::mark(&mut manifest, &application.instance, &application.destination_namespace);
+        managed.tracking.mark(&mut manifest, &application.instance, &application.destination_namespace);
         let mut key = ResourceKey::of(&manifest);
         if key.name.is_empty()
             && let Some(prefix) = meta::generate_name(&manifest)

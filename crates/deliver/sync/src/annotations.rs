@@ -3,6 +3,7 @@
 use objects::{Value, meta};
 
 pub const TRACKING_ID: &str = "argocd.argoproj.io/tracking-id";
+pub const INSTALLATION_ID: &str = "argocd.argoproj.io/installation-id";
 pub const SYNC_WAVE: &str = "argocd.argoproj.io/sync-wave";
 pub const SYNC_OPTIONS: &str = "argocd.argoproj.io/sync-options";
 pub const COMPARE_OPTIONS: &str = "argocd.argoproj.io/compare-options";

@@ -34,7 +34,7 @@ pub use key::ResourceKey;
 pub use options::SyncOptions;
 pub use plan::{Phase, Plan, Step, Task};
 pub use status::SyncStatus;
-pub use tracking::TrackingId;
+pub use tracking::{Tracking, TrackingId};
 
 /// The field manager of everything that is applied.
 pub const FIELD_MANAGER: &str = "argocd-controller";

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use objects::{Value, meta};
 
-use crate::{ResourceKey, TrackingId};
+use crate::{ResourceKey, Tracking};
 
 /// As much of an object as tells whose it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,21 +14,21 @@ pub struct Node {
     owners: Vec<String>,
     /// An owner that no reference names.
     inferred: Option<ResourceKey>,
-    /// The application that its tracking id names.
+    /// The application that its mark names.
     application: Option<String>,
 }
 
 impl Node {
     /// From an object, or from its metadata with apiVersion and kind.
     #[must_use]
-    pub fn of(object: &Value) -> Self {
+    pub fn of(object: &Value, tracking: &Tracking) -> Self {
         let key = ResourceKey::of(object);
         let owners = meta::owner_references(object).into_iter().map(|owner| owner.uid).collect();
         Self {
             uid: meta::uid(object).to_owned(),
             owners,
             inferred: inferred(&key, object),
-            application: TrackingId::of(object).map(|id| id.application),
+            application: tracking.owner(object).map(|owner| owner.application),
         }
     }
 }
@@ -147,7 +147,10 @@ mod tests {
             object("v1", "Endpoints", "api", "", ""),
             object("v1", "Secret", "skipped", "", ""),
         ];
-        let nodes: Nodes = all.iter().map(|object| (ResourceKey::of(object), Node::of(object))).collect();
+        let nodes: Nodes = all
+            .iter()
+            .map(|object| (ResourceKey::of(object), Node::of(object, &Tracking::default())))
+            .collect();
         let mine = ResourceKey::new("", "ConfigMap", "shop", "mine");
         let managed = BTreeSet::from([&mine]);
         let names = |permits: &dyn Fn(&ResourceKey) -> bool| -> Vec<String> {

@@ -6,8 +6,6 @@ use objects::Value;
 
 use crate::annotations::{COMPARE_OPTIONS, entries};
 use crate::hooks::{Role, role};
-use crate::key::ResourceKey;
-use crate::tracking::TrackingId;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SyncStatus {
@@ -57,10 +55,10 @@ pub fn with_target(target: &Value, modified: Option<bool>) -> ResourceStatus {
     ResourceStatus { status, requires_pruning: false, hook, counts: !ignores_extraneous(target) }
 }
 
-/// The status of a live object without a manifest, tracked by the application.
+/// The status of a live object without a manifest, tracked by the application. `named` is whether its mark is its own
+/// ([`crate::tracking::Owner::named`]), and was not copied from another object.
 #[must_use]
-pub fn without_target(live: &Value, key: &ResourceKey) -> ResourceStatus {
-    let named = TrackingId::of(live).is_some_and(|id| id.names(key));
+pub fn without_target(live: &Value, named: bool) -> ResourceStatus {
     match role(live) {
         Role::Hook(_) => ResourceStatus { status: None, requires_pruning: false, hook: true, counts: false },
         Role::Resource if named => ResourceStatus {
@@ -93,6 +91,7 @@ mod tests {
 
     use super::*;
     use crate::annotations::{HOOK, TRACKING_ID};
+    use crate::{ResourceKey, Tracking};
 
     #[test]
     fn live_objects_without_manifest() {
@@ -102,7 +101,8 @@ mod tests {
         };
         let of = |annotations: Value| {
             let live = object(annotations);
-            without_target(&live, &ResourceKey::of(&live))
+            let owner = Tracking::default().owner(&live);
+            without_target(&live, owner.is_some_and(|owner| owner.named(&ResourceKey::of(&live))))
         };
         let own = of(json!({TRACKING_ID: "app:/ConfigMap:shop/a"}));
         assert_eq!((own.status, own.requires_pruning), (Some(SyncStatus::OutOfSync), true));

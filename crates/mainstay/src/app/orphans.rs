@@ -7,9 +7,9 @@ use client::dynamic::ListOptions;
 use client::{Key, resource};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use objects::{Value, meta};
-use sync::ResourceKey;
 use sync::orphans::{Node, Nodes, Of, orphans};
 use sync::project::Project;
+use sync::{ResourceKey, Tracking};
 
 use super::select::resources;
 use crate::remote::Remote;
@@ -25,7 +25,10 @@ pub(super) async fn of(remote: &Remote, application: &Value) -> Result<Vec<Resou
     let key = Key::namespaced(meta::namespace(application).unwrap_or_default(), name);
     let project = remote.api(&resource::APP_PROJECTS).find(&key).await?;
     let project = project.map_or_else(|| Project::unrestricted(name), |object| Project::read(&object));
-    let nodes = nodes(remote, namespace).await?;
+    let settings = Key::namespaced(&remote.namespace, "argocd-cm");
+    let settings = remote.api(&resource::CONFIG_MAPS).find(&settings).await?;
+    let tracking = Tracking::read(settings.as_ref().unwrap_or(&Value::Null));
+    let nodes = nodes(remote, namespace, &tracking).await?;
     let managed: Vec<ResourceKey> = resources(application).map(|(key, _)| key).collect();
     let managed: BTreeSet<&ResourceKey> = managed.iter().collect();
     let others = remote.applications().list_all(Some(&remote.namespace), &ListOptions::all()).await?;
@@ -40,7 +43,7 @@ pub(super) async fn of(remote: &Remote, application: &Value) -> Result<Vec<Resou
 }
 
 /// Everything in a namespace.
-async fn nodes(remote: &Remote, namespace: &str) -> Result<Nodes> {
+async fn nodes(remote: &Remote, namespace: &str, tracking: &Tracking) -> Result<Nodes> {
     let catalog = remote.resources.catalog().await?;
     let kinds = catalog.preferred_types().into_iter().filter(|served| {
         let kind = &served.resource;
@@ -57,5 +60,5 @@ async fn nodes(remote: &Remote, namespace: &str) -> Result<Nodes> {
     let lists: Vec<_> = lists.collect();
     let lists: Vec<_> = stream::iter(lists).buffer_unordered(PARALLEL).try_collect().await?;
     let objects = lists.into_iter().flat_map(|list| list.items);
-    Ok(objects.map(|object| (ResourceKey::of(&object), Node::of(&object))).collect())
+    Ok(objects.map(|object| (ResourceKey::of(&object), Node::of(&object, tracking))).collect())
 }

@@ -3,7 +3,7 @@
 use objects::selector::LabelSelector;
 use objects::{GroupVersionKind, Value};
 use sync::health::{Check, Checks};
-use sync::{IgnoreRules, glob};
+use sync::{IgnoreRules, Tracking, glob};
 
 /// What the settings say, as far as anything here depends on it. What cannot be read is said in the log and left out.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -18,6 +18,8 @@ pub(crate) struct ArgoSettings {
     pub(crate) ignore: Vec<Value>,
     /// How well objects of some kinds do.
     pub(crate) checks: Checks,
+    /// How objects are marked as an application's.
+    pub(crate) tracking: Tracking,
     /// The largest body of a webhook, in bytes.
     pub(crate) webhook_limit: WebhookLimit,
     /// Settings that would change what is managed or rendered and are not followed: `key: value`.
@@ -123,6 +125,7 @@ impl ArgoSettings {
             },
             ignore: ignored(map),
             checks: checks(map),
+            tracking: Tracking::read(map),
             webhook_limit: WebhookLimit::read(text("webhook.maxPayloadSizeMB")),
             unfollowed: unfollowed(map),
         }
@@ -132,10 +135,8 @@ impl ArgoSettings {
 /// What a team that comes from Argo CD would otherwise miss without a word. Settings of its web pages, its logins and
 /// its pace are none of this: nothing that is applied depends on them.
 fn unfollowed(map: &Value) -> Vec<String> {
-    const KEYS: [(&str, &[&str]); 7] = [
-        // Objects are tracked by annotation, the default since Argo CD 3.
-        ("application.resourceTrackingMethod", &["annotation"]),
-        ("installationID", &[]),
+    const KEYS: [(&str, &[&str]); 6] = [
+        ("application.resourceTrackingMethod", &["annotation", "annotation+label", "label"]),
         ("kustomize.buildOptions", &["--enable-helm"]),
         ("kustomize.enable", &["true"]),
         ("helm.enable", &["true"]),
@@ -253,7 +254,7 @@ mod tests {
     #[test]
     fn what_is_not_followed_is_named() {
         let unfollowed = settings(json!({
-            "application.resourceTrackingMethod": "annotation+label",
+            "application.resourceTrackingMethod": "by heart",
             "kustomize.buildOptions": "--enable-helm",
             "resource.respectRBAC": "strict",
             "url": "https://argocd.example.org",
@@ -261,7 +262,7 @@ mod tests {
         .unfollowed;
         assert_eq!(
             unfollowed,
-            ["application.resourceTrackingMethod: annotation+label", "resource.respectRBAC: strict"]
+            ["application.resourceTrackingMethod: by heart", "resource.respectRBAC: strict"]
         );
         let usual = json!({"application.resourceTrackingMethod": "annotation", "kustomize.buildOptions": ""});
         assert!(settings(usual).unfollowed.is_empty());

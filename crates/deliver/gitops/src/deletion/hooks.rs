@@ -9,7 +9,7 @@ use client::{Api, Key};
 use jiff::Timestamp;
 use objects::{Value, meta};
 use sync::hooks::{DeletePolicy, HookType, Role, delete_policies, role};
-use sync::{FIELD_MANAGER, HealthStatus, ResourceKey, TrackingId};
+use sync::{FIELD_MANAGER, HealthStatus, ResourceKey};
 
 use crate::clusters::Cluster;
 use crate::comparison::read;
@@ -100,7 +100,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Running<'a> {
     pub(crate) cluster: &'a Cluster,
     pub(crate) site: &'a Site,
-    /// The application in tracking ids.
+    /// The application as objects name it.
     pub(crate) instance: &'a str,
     pub(crate) hooks: &'a [Target],
     /// When the deletion was asked for, in seconds: a part of the names of hooks that have none.
@@ -217,7 +217,7 @@ impl Running<'_> {
 
     /// An object of that name that is somebody else's is left alone, as upstream.
     fn is_ours(&self, live: &Value) -> bool {
-        TrackingId::of(live).is_some_and(|id| id.application == self.instance)
+        self.site.settings.tracking.owner(live).is_some_and(|owner| owner.application == self.instance)
     }
 
     fn health(&self, live: &Value) -> HealthStatus {

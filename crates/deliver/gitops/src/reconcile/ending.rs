@@ -136,7 +136,11 @@ impl Pass<'_> {
             Known::Failed { message, .. } => failed(&message),
             Known::Ready => {
                 let settings = Arc::clone(&self.site().settings);
-                let managed = Managed { kinds: &settings.kinds, server: cluster.server() };
+                let managed = Managed {
+                    tracking: &settings.tracking,
+                    kinds: &settings.kinds,
+                    server: cluster.server(),
+                };
                 self.memory.prepare(&application, &catalog, &managed);
                 Ok(Ok(Arc::clone(&self.memory.targets)))
             }

@@ -197,7 +197,8 @@ impl Pass<'_> {
         let cluster = self.cluster();
         let catalog = cluster.resources.catalog().await?;
         let settings = Arc::clone(&self.site().settings);
-        let managed = Managed { kinds: &settings.kinds, server: cluster.server() };
+        let managed =
+            Managed { tracking: &settings.tracking, kinds: &settings.kinds, server: cluster.server() };
         let targets = Arc::new(targets::prepare(manifests, application, &catalog, &managed));
         cluster.live.follow(&targets.kinds()).await;
         let resources = self.compare_instead(application, &targets).await?;

@@ -128,15 +128,16 @@ impl Memory {
         self.uses = Some((project.to_owned(), Arc::clone(cluster)));
     }
 
-    /// Renders anew where the settings manage other kinds than before: what was left out is not remembered. Which live
-    /// objects count changes as well.
+    /// Renders anew where the settings manage other kinds than before, or mark objects otherwise: what was left out, or
+    /// was there before the marks, is not remembered. Which live objects count changes as well.
     pub(super) fn managing(&mut self, settings: &Arc<ArgoSettings>) {
         if let Some(before) = &self.settings {
-            if before.kinds != settings.kinds {
+            let marked = before.tracking == settings.tracking;
+            if before.kinds != settings.kinds || !marked {
                 self.rendered = None;
                 self.earlier = None;
             }
-            if before.kinds != settings.kinds || before.checks != settings.checks {
+            if before.kinds != settings.kinds || !marked || before.checks != settings.checks {
                 self.comparisons = Comparisons::default();
             }
         }
