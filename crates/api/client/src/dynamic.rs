@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use http::Method;
 use kube::Client;
-use objects::meta::Key;
+use objects::meta::{self, Key};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -252,7 +252,12 @@ impl Api {
     pub async fn delete_if_exists(&self, key: &Key, options: &DeleteOptions) -> Result<(), Error> {
         match self.delete(key, options).await {
             Ok(_) => Ok(()),
-            Err(error) if error.is_not_found() || (options.uid.is_some() && error.is_conflict()) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
+            // Another object has the name by now, or the same one changed while it was being deleted.
+            Err(error) if error.is_conflict() && options.uid.is_some() => match self.find(key).await? {
+                Some(live) if Some(meta::uid(&live)) == options.uid.as_deref() => Err(error),
+                _ => Ok(()),
+            },
             Err(error) => Err(error),
         }
     }
