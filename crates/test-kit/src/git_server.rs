@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 pub struct GitServer {
     address: SocketAddr,
     requests: Arc<AtomicUsize>,
+    troubled: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -25,6 +26,28 @@ pub struct GitManner {
     pub authorization: Option<String>,
     /// Requests below `/moved/` are redirected here.
     pub moved_to: Option<String>,
+    /// What goes wrong until [`GitServer::end_trouble`].
+    pub trouble: Option<GitTrouble>,
+}
+
+/// An answer that goes wrong.
+#[derive(Debug, Clone, Copy)]
+pub struct GitTrouble {
+    pub how: GitFault,
+    /// Whether it is the list of references; otherwise it is the pack.
+    pub advertised: bool,
+}
+
+/// How an answer goes wrong.
+#[derive(Debug, Clone, Copy)]
+pub enum GitFault {
+    /// It breaks off in the middle.
+    Half,
+    /// It is as long as it should be, and nothing that can be read from its middle on.
+    Garbage,
+    /// It never comes.
+    Silence,
+    Status(u16),
 }
 
 impl GitServer {
@@ -35,25 +58,35 @@ impl GitServer {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let requests = Arc::new(AtomicUsize::new(0));
+        let troubled = Arc::new(AtomicBool::new(manner.trouble.is_some()));
         let stop = Arc::new(AtomicBool::new(false));
         let (root, counter, stopping) = (root.to_owned(), Arc::clone(&requests), Arc::clone(&stop));
+        let trouble = Arc::clone(&troubled);
         let thread = std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if stopping.load(Ordering::Relaxed) {
                     return;
                 }
                 counter.fetch_add(1, Ordering::Relaxed);
-                let (root, manner) = (root.clone(), manner.clone());
+                let (root, mut manner) = (root.clone(), manner.clone());
+                if !trouble.load(Ordering::Acquire) {
+                    manner.trouble = None;
+                }
                 std::thread::spawn(move || answer(stream, &root, &manner));
             }
         });
-        Self { address, requests, stop, thread: Some(thread) }
+        Self { address, requests, troubled, stop, thread: Some(thread) }
     }
 
     /// `http://127.0.0.1:PORT`; below it are the paths of the directory, `/.git` for a working copy's repository.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// From now on all goes well.
+    pub fn end_trouble(&self) {
+        self.troubled.store(false, Ordering::Release);
     }
 
     /// Requests so far.
@@ -102,6 +135,17 @@ fn answer(mut stream: TcpStream, root: &Path, manner: &GitManner) -> io::Result<
     if manner.authorization.is_some() && headers.get("authorization") != manner.authorization.as_ref() {
         return stream.write_all(b"HTTP/1.1 401 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     }
+    let advertises = path.ends_with("/info/refs");
+    let fault = manner.trouble.filter(|trouble| trouble.advertised == advertises).map(|trouble| trouble.how);
+    match fault {
+        Some(GitFault::Status(status)) => {
+            let head = format!("HTTP/1.1 {status} No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            return stream.write_all(head.as_bytes());
+        }
+        // Ends when whoever asks gives up.
+        Some(GitFault::Silence) => return reader.read_to_end(&mut Vec::new()).map(drop),
+        Some(GitFault::Half | GitFault::Garbage) | None => {}
+    }
     let mut child = Command::new("git")
         .arg("http-backend")
         .env("GIT_PROJECT_ROOT", root)
@@ -127,8 +171,14 @@ fn answer(mut stream: TcpStream, root: &Path, manner: &GitManner) -> io::Result<
         answer.push_str(line);
         answer.push_str("\r\n");
     }
-    let content = &output[split + 4..];
+    let mut content = output[split + 4..].to_vec();
     answer.push_str(&format!("content-length: {}\r\nconnection: close\r\n\r\n", content.len()));
+    let half = content.len() / 2;
+    match fault {
+        Some(GitFault::Half) => content.truncate(half),
+        Some(GitFault::Garbage) => content[half..].fill(b'x'),
+        _ => {}
+    }
     stream.write_all(answer.as_bytes())?;
-    stream.write_all(content)
+    stream.write_all(&content)
 }

@@ -16,7 +16,7 @@ mod wait;
 
 pub use cluster::{Cluster, Listening};
 pub use file_server::{FileServer, Seen, Serving};
-pub use git_server::{GitManner, GitServer};
+pub use git_server::{GitFault, GitManner, GitServer, GitTrouble};
 pub use process::{Process, find_program, free_port};
 pub use registry::ImageRegistry;
 pub use repository::Repository;

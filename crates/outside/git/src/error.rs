@@ -27,6 +27,11 @@ pub enum Error {
     TooLarge { path: PathBuf, what: &'static str, limit: u64 },
     #[error("read {path}: {reason}")]
     Read { path: PathBuf, reason: String },
+    /// A Git command works on it, and does not come to an end.
+    #[error(
+        "{path}: its files change while .git/index.lock is there; end the Git command, or remove the lock it left"
+    )]
+    Changing { path: PathBuf },
     /// The process is shutting down.
     #[error("stopped")]
     Stopped,
@@ -38,7 +43,11 @@ impl Error {
     pub fn retryable(&self) -> bool {
         matches!(
             self,
-            Self::Unreachable { .. } | Self::Fetch { .. } | Self::Read { .. } | Self::Revision { .. }
+            Self::Unreachable { .. }
+                | Self::Fetch { .. }
+                | Self::Read { .. }
+                | Self::Revision { .. }
+                | Self::Changing { .. }
         )
     }
 }

@@ -19,6 +19,7 @@ mod repository;
 mod revision;
 mod semver_range;
 mod transport;
+mod unrest;
 mod url;
 mod watcher;
 

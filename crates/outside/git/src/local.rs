@@ -9,12 +9,14 @@ use bytes::Bytes;
 use git2::{Repository, Status, StatusOptions};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tree::{Error as TreeError, TreePath};
 
 use crate::changes::Origin;
 use crate::nodes::{Node, Nodes, Resolved};
 use crate::repository::{CommitNodes, Handles};
+use crate::unrest::{LONGEST_COMMAND, Unrest, is_absent};
 use crate::watcher::{self, Watcher};
 use crate::{Error, Limits, Snapshot, lock, repository, revision};
 
@@ -24,6 +26,8 @@ pub(crate) struct LocalRepository {
     watcher: Mutex<Option<Watcher>>,
     /// The files as saved, with the state of the watch they were read at.
     saved: Mutex<Option<(u64, Snapshot)>>,
+    /// Held while they are read, so that everybody who waits gets the one result.
+    reading: tokio::sync::Mutex<()>,
 }
 
 struct Place {
@@ -37,7 +41,12 @@ impl LocalRepository {
     pub(crate) fn new(path: PathBuf, pinned: Option<String>, limits: Limits) -> Self {
         let handles = Arc::new(Handles::new(path.clone()));
         let place = Arc::new(Place { path, pinned, limits, handles });
-        Self { place, watcher: Mutex::default(), saved: Mutex::default() }
+        Self {
+            place,
+            watcher: Mutex::default(),
+            saved: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
+        }
     }
 
     pub(crate) fn watch(&self, shutdown: &CancellationToken) -> watch::Receiver<u64> {
@@ -48,22 +57,49 @@ impl LocalRepository {
     }
 
     pub(crate) async fn open(&self, revision: &str) -> Result<Snapshot, Error> {
-        // Read before the files are, so that a change during the scan makes the next call scan again.
-        let seen = lock(&self.watcher).as_ref().and_then(Watcher::seen);
-        if let (Some(seen), Some((at, snapshot))) = (seen, &*lock(&self.saved))
-            && *at == seen
-            && self.place.means_saved_files_by_name(revision)
-        {
-            return Ok(snapshot.clone());
+        let by_name = self.place.means_saved_files_by_name(revision);
+        let _reading = if by_name { Some(self.reading.lock().await) } else { None };
+        let begun = Instant::now();
+        let mut before = String::new();
+        loop {
+            // Read before the files are, so that a change during the scan makes the next call scan again.
+            let seen = lock(&self.watcher).as_ref().and_then(Watcher::seen);
+            if let (Some(seen), Some((at, snapshot))) = (seen, &*lock(&self.saved))
+                && *at == seen
+                && by_name
+            {
+                return Ok(snapshot.clone());
+            }
+            let place = Arc::clone(&self.place);
+            let name = revision.to_owned();
+            let opened = tokio::task::spawn_blocking(move || place.open(&name)).await;
+            let Opened { snapshot, saved, unrest } = opened.map_err(|_| Error::Stopped)??;
+            if unrest.is_over(begun.elapsed(), snapshot.revision == before) {
+                if let (true, Some(seen)) = (saved, seen) {
+                    *lock(&self.saved) = Some((seen, snapshot.clone()));
+                }
+                return Ok(snapshot);
+            }
+            if begun.elapsed() > LONGEST_COMMAND {
+                return Err(Error::Changing { path: self.place.path.clone() });
+            }
+            before = snapshot.revision;
+            tokio::time::sleep(unrest.look()).await;
         }
-        let place = Arc::clone(&self.place);
-        let name = revision.to_owned();
-        let opened = tokio::task::spawn_blocking(move || place.open(&name)).await;
-        let (snapshot, saved) = opened.map_err(|_| Error::Stopped)??;
-        if let (true, Some(seen)) = (saved, seen) {
-            *lock(&self.saved) = Some((seen, snapshot.clone()));
-        }
-        Ok(snapshot)
+    }
+}
+
+/// A snapshot, and how it came about.
+struct Opened {
+    snapshot: Snapshot,
+    /// Whether it is one of the files as saved.
+    saved: bool,
+    unrest: Unrest,
+}
+
+impl Opened {
+    fn commit(snapshot: Snapshot) -> Self {
+        Self { snapshot, saved: false, unrest: Unrest::default() }
     }
 }
 
@@ -73,14 +109,11 @@ impl Place {
         self.pinned.is_none() && matches!(revision, "" | "HEAD" | "main" | "master")
     }
 
-    /// The snapshot, and whether it is one of the files as saved.
-    fn open(&self, revision: &str) -> Result<(Snapshot, bool), Error> {
-        let Ok(repository) = repository::open(&self.path) else {
-            return Ok((self.directory()?, true));
-        };
+    fn open(&self, revision: &str) -> Result<Opened, Error> {
+        let Ok(repository) = repository::open(&self.path) else { return self.directory() };
         let default = self.is_default(&repository, revision);
         if default && self.pinned.is_none() && !repository.is_bare() {
-            return Ok((self.working_copy(&repository)?, true));
+            return self.working_copy(&repository);
         }
         let revision = match (&self.pinned, default) {
             (Some(pinned), true) => pinned,
@@ -89,7 +122,7 @@ impl Place {
             _ => revision,
         };
         let commit = revision::resolve(&repository, revision)?;
-        Ok((commit_snapshot(&repository, &self.handles, commit, self.limits.file)?, false))
+        Ok(Opened::commit(commit_snapshot(&repository, &self.handles, commit, self.limits.file)?))
     }
 
     fn is_default(&self, repository: &Repository, revision: &str) -> bool {
@@ -104,7 +137,9 @@ impl Place {
 
     /// The files as saved: the commit's, with everything that differs laid over. Untracked files count, ignored
     /// ones do not.
-    fn working_copy(&self, repository: &Repository) -> Result<Snapshot, Error> {
+    fn working_copy(&self, repository: &Repository) -> Result<Opened, Error> {
+        let lock = repository.path().join("index.lock");
+        let locked = lock.exists();
         let head = repository.head().and_then(|head| head.peel_to_commit()).ok();
         let base = head
             .as_ref()
@@ -122,7 +157,7 @@ impl Place {
         let mut reading = Reading::new(self, "changed files");
         for entry in statuses.iter().filter(|entry| entry.status() != Status::CURRENT) {
             let Ok(Ok(path)) = entry.path().map(TreePath::parse) else { continue };
-            reading.file(&mut overlay, path)?;
+            reading.file(&mut overlay, path, entry.status())?;
         }
         let commit = head.as_ref().map_or_else(|| "0".repeat(40), |commit| commit.id().to_string());
         let revision = match overlay.fingerprint() {
@@ -130,7 +165,9 @@ impl Place {
             Some(fingerprint) => format!("{commit}-dirty.{}", &fingerprint[..12]),
         };
         let base = head.as_ref().map(git2::Commit::tree_id);
-        Ok(self.saved(revision, base, overlay))
+        let mut unrest = reading.unrest;
+        unrest.locked = locked || lock.exists();
+        Ok(Opened { snapshot: self.saved(revision, base, overlay), saved: true, unrest })
     }
 
     fn saved(&self, revision: String, base: Option<git2::Oid>, overlay: Overlay) -> Snapshot {
@@ -140,7 +177,7 @@ impl Place {
     }
 
     /// A directory without Git.
-    fn directory(&self) -> Result<Snapshot, Error> {
+    fn directory(&self) -> Result<Opened, Error> {
         let mut overlay = Overlay::new(None);
         let mut reading = Reading::new(self, "files");
         let mut pending = vec![TreePath::root()];
@@ -153,13 +190,16 @@ impl Place {
                 let Some(Ok(path)) = name.to_str().map(|name| directory.join(name)) else { continue };
                 match entry.file_type() {
                     Ok(kind) if kind.is_dir() && name != ".git" => pending.push(path),
-                    Ok(kind) if kind.is_file() || kind.is_symlink() => reading.file(&mut overlay, path)?,
+                    Ok(kind) if kind.is_file() || kind.is_symlink() => {
+                        reading.file(&mut overlay, path, Status::CURRENT)?;
+                    }
                     _ => {}
                 }
             }
         }
         let fingerprint = overlay.fingerprint().unwrap_or_else(|| "0".repeat(40));
-        Ok(self.saved(fingerprint[..40].to_owned(), None, overlay))
+        let snapshot = self.saved(fingerprint[..40].to_owned(), None, overlay);
+        Ok(Opened { snapshot, saved: true, unrest: reading.unrest })
     }
 
     fn unreadable(&self, error: &dyn std::error::Error) -> Error {
@@ -190,17 +230,23 @@ struct Reading<'a> {
     place: &'a Place,
     what: &'static str,
     left: u64,
+    unrest: Unrest,
 }
 
 impl<'a> Reading<'a> {
     fn new(place: &'a Place, what: &'static str) -> Self {
-        Self { place, what, left: place.limits.working_copy }
+        Self { place, what, left: place.limits.working_copy, unrest: Unrest::default() }
     }
 
-    fn file(&mut self, overlay: &mut Overlay, path: TreePath) -> Result<(), Error> {
+    fn file(&mut self, overlay: &mut Overlay, path: TreePath, status: Status) -> Result<(), Error> {
         let absolute = self.place.path.join(path.as_str());
         let change = match std::fs::symlink_metadata(&absolute) {
-            Err(_) => None,
+            Err(error) if is_absent(&error) => {
+                self.unrest.removed(&absolute);
+                None
+            }
+            // One that is there and cannot be read is not a deleted one.
+            Err(error) => Some(Saved::Unreadable { reason: error.to_string() }),
             Ok(metadata) if metadata.is_symlink() => read_link(&absolute).map(Saved::Link),
             Ok(metadata) if !metadata.is_file() => None,
             Ok(metadata) if metadata.len() > self.place.limits.file => {
@@ -212,13 +258,30 @@ impl<'a> Reading<'a> {
                     what: self.what,
                     limit: self.place.limits.working_copy,
                 })?;
-                // A file that vanishes between the scan and here is a deleted one.
-                std::fs::read(&absolute).ok().map(|content| Saved::File(content.into()))
+                self.unrest.written(&metadata, &path);
+                match std::fs::read(&absolute) {
+                    Ok(content) if status.is_conflicted() && has_conflict_markers(&content) => {
+                        Some(Saved::Unreadable { reason: "it has merge conflicts".to_owned() })
+                    }
+                    Ok(content) => Some(Saved::File(content.into())),
+                    // It vanished between the scan and here: whether it comes back is seen when the files rest.
+                    Err(error) if is_absent(&error) => {
+                        self.unrest.removed(&absolute);
+                        None
+                    }
+                    Err(error) => Some(Saved::Unreadable { reason: error.to_string() }),
+                }
             }
         };
         overlay.set(path, change);
         Ok(())
     }
+}
+
+/// Whether both sides of a conflict are still in a file that Git calls unmerged.
+fn has_conflict_markers(content: &[u8]) -> bool {
+    let begins = |mark: &[u8]| content.split(|byte| *byte == b'\n').any(|line| line.starts_with(mark));
+    begins(b"<<<<<<< ") && begins(b">>>>>>> ")
 }
 
 fn read_link(path: &Path) -> Option<String> {
@@ -229,6 +292,10 @@ fn read_link(path: &Path) -> Option<String> {
 pub(crate) enum Saved {
     File(Bytes),
     Link(String),
+    /// It is there, but nobody can have what it holds; refused when read.
+    Unreadable {
+        reason: String,
+    },
     /// Size of the file and the limit, in bytes; refused when read.
     TooLarge {
         size: u64,
@@ -281,6 +348,7 @@ impl Overlay {
                 Some(Saved::File(content)) => (1, content),
                 Some(Saved::Link(target)) => (2, target.as_bytes()),
                 Some(Saved::TooLarge { size, .. }) => (3, &size.to_le_bytes()),
+                Some(Saved::Unreadable { reason }) => (4, reason.as_bytes()),
             };
             hash.update((path.as_str().len() as u64).to_le_bytes());
             hash.update(path.as_str());
@@ -328,7 +396,9 @@ impl Overlay {
 impl Nodes for Overlay {
     fn node(&self, path: &TreePath) -> Result<Option<Node>, TreeError> {
         match self.changes.get(path) {
-            Some(Some(Saved::File(_) | Saved::TooLarge { .. })) => return Ok(Some(Node::File)),
+            Some(Some(Saved::File(_) | Saved::TooLarge { .. } | Saved::Unreadable { .. })) => {
+                return Ok(Some(Node::File));
+            }
             Some(Some(Saved::Link(target))) => return Ok(Some(Node::Link(target.clone()))),
             // A file that became a directory is deleted and has files below.
             Some(None) => return Ok(self.has_files_below(path).then_some(Node::Directory)),
@@ -349,6 +419,9 @@ impl Nodes for Overlay {
             (Some(Some(Saved::File(content))), _) => Ok(Some(content.clone())),
             (Some(Some(Saved::TooLarge { limit, .. })), _) => {
                 Err(TreeError::TooLarge { path: path.clone(), limit: *limit })
+            }
+            (Some(Some(Saved::Unreadable { reason })), _) => {
+                Err(TreeError::Io { path: path.clone(), source: reason.clone().into() })
             }
             (Some(_), _) | (None, None) => Ok(None),
             (None, Some(base)) => base.content(path),

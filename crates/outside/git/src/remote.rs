@@ -1,12 +1,16 @@
 //! Repositories on other hosts: a bare copy in the cache, brought up to date when asked for and by polling.
 
 use std::fmt::Write as _;
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use git2::{AutotagOption, Direction, FetchOptions, FetchPrune, RemoteCallbacks, Repository};
+use git2::{
+    AutotagOption, Direction, ErrorClass, ErrorCode, FetchOptions, FetchPrune, ObjectType, ReferenceType,
+    RemoteCallbacks, Repository,
+};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinHandle};
@@ -72,20 +76,38 @@ impl RemoteRepository {
             return Ok(snapshot);
         }
         self.fetch(freshness).await?;
+        let found = self.resolved(revision).await;
+        if found.is_err() && self.handles.is_damaged() {
+            self.fetch(Freshness::Latest).await?;
+            return self.resolved(revision).await;
+        }
+        found
+    }
+
+    async fn resolved(&self, revision: &str) -> Result<Snapshot, Error> {
         let (handles, limit, revision) =
             (Arc::clone(&self.handles), self.config.limits.file, revision.to_owned());
+        let fetch = self.job();
         let opened = tokio::task::spawn_blocking(move || {
-            handles.with::<_, Failure>(|repository| {
+            let opened = handles.with::<_, Failure>(|repository| {
                 let commit = revision::resolve(repository, &revision)?;
                 Ok(commit_snapshot(repository, &handles, commit, limit)?)
-            })
+            });
+            if opened.is_err() && !fetch.is_whole() {
+                handles.doubt();
+            }
+            opened
         });
         ended(opened.await)?.map_err(|failure| failure.named(&self.url))
     }
 
-    /// A full hash that is in the cache needs nobody's answer.
+    fn job(&self) -> Fetch {
+        Fetch { url: self.url.clone(), path: self.path.clone(), config: Arc::clone(&self.config) }
+    }
+
+    /// A full hash that is in the cache needs nobody's answer, as long as the cache is whole.
     async fn pinned(&self, revision: &str) -> Result<Option<Snapshot>, Error> {
-        if revision.len() != 40 {
+        if revision.len() != 40 || self.handles.is_damaged() {
             return Ok(None);
         }
         let (handles, limit, revision) =
@@ -103,6 +125,7 @@ impl RemoteRepository {
     /// Brings the cache up to date unless it was within the polling period, or failed a moment ago.
     pub(crate) async fn fetch(&self, freshness: Freshness) -> Result<(), Error> {
         let mut state = self.state.lock().await;
+        let damaged = self.handles.is_damaged();
         if freshness == Freshness::Recent {
             if let Some(failed) = &state.failed
                 && failed.at.elapsed() < failed.wait
@@ -110,11 +133,11 @@ impl RemoteRepository {
                 return Err(failed.error.clone());
             }
             let fresh = state.fetched.is_some_and(|fetched| fetched.elapsed() < self.config.polling_period);
-            if fresh && state.failed.is_none() {
+            if fresh && state.failed.is_none() && !damaged {
                 return Ok(());
             }
         }
-        match self.fetch_now().await {
+        match self.fetch_now(damaged, state.fetched.is_none()).await {
             Ok(moved) => {
                 *state = State { fetched: Some(Instant::now()), failed: None };
                 if moved {
@@ -131,13 +154,21 @@ impl RemoteRepository {
         }
     }
 
-    async fn fetch_now(&self) -> Result<bool, Error> {
+    /// `unchecked`: whether nobody has looked yet if the copy is whole.
+    async fn fetch_now(&self, damaged: bool, unchecked: bool) -> Result<bool, Error> {
         let permit = Arc::clone(&self.fetches).acquire_owned().await.expect("the semaphore is never closed");
-        let fetch =
-            Fetch { url: self.url.clone(), path: self.path.clone(), config: Arc::clone(&self.config) };
+        let fetch = self.job();
+        let handles = Arc::clone(&self.handles);
         let job = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            fetch.run()
+            let fetched = if damaged { fetch.anew(&handles) } else { fetch.run() };
+            let moved = match fetched {
+                // The copy stands in the way: a lock that a crash left, a missing object, a branch `a` beside `a/b`.
+                Err(Error::Read { .. }) if !damaged => fetch.anew(&handles),
+                fetched => fetched,
+            }?;
+            // What was fetched may be of no use without what was there before.
+            if !(moved || unchecked) || fetch.is_whole() { Ok(moved) } else { fetch.anew(&handles) }
         });
         within(self.config.fetch_deadline, self.url.address(), job).await
     }
@@ -243,6 +274,36 @@ impl Fetch {
         Ok(references(&repository) != before)
     }
 
+    /// Fetches everything into an empty repository, which takes the place of one that is damaged.
+    fn anew(&self, handles: &Handles) -> Result<bool, Error> {
+        let failed = |error: io::Error| Error::Read { path: self.path.clone(), reason: error.to_string() };
+        let parent = self.path.parent().unwrap_or(&self.path);
+        std::fs::create_dir_all(parent).map_err(failed)?;
+        let fresh = tempfile::Builder::new().prefix(".new-").tempdir_in(parent).map_err(failed)?;
+        let fetch =
+            Fetch { path: fresh.path().to_owned(), url: self.url.clone(), config: Arc::clone(&self.config) };
+        // The damaged one stays until there is a better one: what of it can be read is better than nothing.
+        fetch.run()?;
+        let old = tempfile::Builder::new().prefix(".old-").tempdir_in(parent).map_err(failed)?;
+        if self.path.exists() {
+            std::fs::rename(&self.path, old.path().join("repository")).map_err(failed)?;
+        }
+        std::fs::rename(fresh.keep(), &self.path).map_err(failed)?;
+        handles.replace();
+        Ok(true)
+    }
+
+    /// Whether the commits that references name and their root directories can be read.
+    fn is_whole(&self) -> bool {
+        let Ok(repository) = crate::repository::open(&self.path) else { return false };
+        let Ok(references) = repository.references() else { return false };
+        references.flatten().all(|reference| match reference.peel(ObjectType::Any) {
+            Ok(object) => object.peel_to_commit().map_or(true, |commit| commit.tree().is_ok()),
+            // One that points to what is not there; a symbolic one without its target is as the remote has it.
+            Err(_) => reference.kind() != Some(ReferenceType::Direct),
+        })
+    }
+
     fn repository(&self) -> Result<Repository, Error> {
         if let Ok(repository) = crate::repository::open(&self.path) {
             return Ok(repository);
@@ -279,6 +340,16 @@ impl Fetch {
 
     fn failed(&self, error: &git2::Error) -> Error {
         let (url, reason) = (self.url.address().to_owned(), error.message().to_owned());
+        let own = [
+            ErrorClass::Odb,
+            ErrorClass::Object,
+            ErrorClass::Reference,
+            ErrorClass::Filesystem,
+            ErrorClass::Os,
+        ];
+        if error.code() == ErrorCode::Locked || own.contains(&error.class()) {
+            return Error::Read { path: self.path.clone(), reason };
+        }
         let answered = ["not found", "authentication", "redirects", "not a Git", "larger than", "status"];
         if reason != "host not found" && answered.iter().any(|text| reason.contains(text)) {
             return Error::Fetch { url, reason };

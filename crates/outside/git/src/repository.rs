@@ -1,6 +1,7 @@
 //! Commits read straight from the object database.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -21,9 +22,14 @@ pub(crate) fn open(path: &Path) -> Result<git2::Repository, git2::Error> {
 pub(crate) struct Handles {
     path: PathBuf,
     idle: Mutex<Vec<Handle>>,
+    /// Something that has to be in the repository is not, or is not what its name says.
+    damaged: AtomicBool,
+    /// How often the repository was replaced by another one.
+    replaced: AtomicU64,
 }
 
-struct Handle(git2::Repository);
+/// A handle, and the repository it is of where that was replaced.
+struct Handle(git2::Repository, u64);
 
 impl std::fmt::Debug for Handle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -36,7 +42,7 @@ const IDLE_HANDLES: usize = 4;
 
 impl Handles {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, idle: Mutex::default() }
+        Self { path, idle: Mutex::default(), damaged: AtomicBool::new(false), replaced: AtomicU64::new(0) }
     }
 
     pub(crate) fn with<T, E: From<git2::Error>>(
@@ -46,14 +52,32 @@ impl Handles {
         let idle = lock(&self.idle).pop();
         let handle = match idle {
             Some(handle) => handle,
-            None => Handle(open(&self.path)?),
+            None => Handle(open(&self.path)?, self.replaced.load(Ordering::Acquire)),
         };
         let result = work(&handle.0);
         let mut idle = lock(&self.idle);
-        if idle.len() < IDLE_HANDLES {
+        if idle.len() < IDLE_HANDLES && handle.1 == self.replaced.load(Ordering::Acquire) {
             idle.push(handle);
         }
         result
+    }
+
+    /// Notes that an object which others name cannot be read.
+    pub(crate) fn doubt(&self) {
+        if !self.damaged.swap(true, Ordering::AcqRel) {
+            tracing::warn!(path = %self.path.display(), "an object of the repository is missing or broken");
+        }
+    }
+
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Acquire)
+    }
+
+    /// Lets go of the repository, because another one takes its place.
+    pub(crate) fn replace(&self) {
+        self.replaced.fetch_add(1, Ordering::AcqRel);
+        lock(&self.idle).clear();
+        self.damaged.store(false, Ordering::Release);
     }
 }
 
@@ -82,8 +106,10 @@ impl From<git2::Error> for Failure {
 const MAX_DEPTH: usize = 256;
 
 impl CommitNodes {
-    fn failed(path: &TreePath) -> impl FnOnce(Failure) -> Error + '_ {
-        move |Failure(source)| Error::Io { path: path.clone(), source }
+    /// Whatever a commit names has to be there.
+    fn failed(&self, path: &TreePath, Failure(source): Failure) -> Error {
+        self.handles.doubt();
+        Error::Io { path: path.clone(), source }
     }
 
     /// The entry at a path: its id, type and mode.
@@ -134,7 +160,7 @@ impl Nodes for CommitNodes {
                 Some((id, kind, mode)) => Ok(node(repository, id, kind, mode)?),
                 None => Ok(None),
             })
-            .map_err(Self::failed(path))
+            .map_err(|failure| self.failed(path, failure))
     }
 
     fn content(&self, path: &TreePath) -> Result<Option<Bytes>, Error> {
@@ -150,7 +176,7 @@ impl Nodes for CommitNodes {
                 }
                 Ok(Some(Ok(Bytes::copy_from_slice(repository.find_blob(id)?.content()))))
             })
-            .map_err(Self::failed(path))?;
+            .map_err(|failure| self.failed(path, failure))?;
         match size_or_content {
             None => Ok(None),
             Some(Ok(content)) => Ok(Some(content)),
@@ -176,6 +202,6 @@ impl Nodes for CommitNodes {
                 names.sort_by(|(left, _), (right, _)| left.cmp(right));
                 Ok(names)
             })
-            .map_err(Self::failed(path))
+            .map_err(|failure| self.failed(path, failure))
     }
 }
