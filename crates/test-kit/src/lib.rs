@@ -5,6 +5,7 @@
 //! wait is for a state, with a deadline, and says what it last saw.
 
 mod cluster;
+mod faults;
 mod file_server;
 mod git_server;
 mod process;
@@ -15,6 +16,7 @@ mod stand_in;
 mod wait;
 
 pub use cluster::{Cluster, Listening};
+pub use faults::{Calls, Death, Faults, Trouble};
 pub use file_server::{FileServer, Seen, Serving};
 pub use git_server::{GitFault, GitManner, GitServer, GitTrouble};
 pub use process::{Process, find_program, free_port};
