@@ -119,6 +119,14 @@ impl Cluster {
         versions
     }
 
+    /// Finds, once the cluster answers, every kind that an Application has objects of.
+    pub(crate) async fn look_around(&self) {
+        let mut connections = self.connections();
+        // The sender lives as long as this does.
+        let _ = connections.wait_for(|connection| *connection == Connection::Up).await;
+        self.live.look_around(&self.resources).await;
+    }
+
     /// Follows the served types and, of a cluster elsewhere, whether it answers, until the end of either.
     pub(crate) async fn run(&self, shutdown: CancellationToken) {
         let stop = self.stop.clone();

@@ -83,12 +83,12 @@ pub(crate) async fn pass(
         }
     }
     cluster.live.track(&beside.settings().tracking);
-    let mut kinds = Shared::kinds_in_status(cluster, object).await;
+    let mut kinds = Shared::kinds_in_status(cluster, object).await?;
     if Part::CleanUp(HookType::PreDelete).is_due(object) {
         // What ran before the cascade goes with it, and no status lists it.
         kinds.extend([resource::JOBS, resource::PODS]);
     }
-    if !cluster.live.follow(&kinds).await {
+    if !cluster.live.follow(&kinds).await || !cluster.live.has_looked_around() {
         return Ok(Action::RequeueAfter(LOOK));
     }
     let this = ResourceKey::new("argoproj.io", "Application", key.namespace_str(), &key.name);
@@ -99,7 +99,11 @@ pub(crate) async fn pass(
         if project.refuses(place.as_name(), &tracked, !tracked.namespace.is_empty()).is_some() {
             continue;
         }
-        let Ok(served) = cluster.resources.preferred(&tracked.group, &tracked.kind).await else { continue };
+        let served = match cluster.resources.preferred(&tracked.group, &tracked.kind).await {
+            Ok(served) => served,
+            Err(error) if error.is_unknown_kind() => continue,
+            Err(error) => return Err(error.into()),
+        };
         let Some(live) = read(&cluster.client, &served.resource, &tracked).await? else {
             cluster.live.observed(&tracked, None);
             continue;

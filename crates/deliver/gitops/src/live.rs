@@ -1,7 +1,10 @@
 //! What the controller remembers of live objects: for those it manages or is interested in, which version was seen
 //! last, and whose they are. Objects themselves are read when they are needed.
 
+mod around;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -54,6 +57,7 @@ pub(crate) struct Live {
     listed: channel::Sender<u64>,
     stop: CancellationToken,
     watches: Mutex<JoinSet<()>>,
+    looked_around: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -117,6 +121,7 @@ impl Live {
             listed: channel::Sender::new(0),
             stop: CancellationToken::new(),
             watches: Mutex::default(),
+            looked_around: AtomicBool::new(false),
         }
     }
 

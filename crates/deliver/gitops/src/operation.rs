@@ -212,19 +212,47 @@ impl Operation {
             return Ok(());
         }
         self.approved = true;
+        if let Err(error) = self.make_plan(context, resources).await {
+            self.approved = false;
+            return Err(error);
+        }
         self.position = 0;
         self.stage = Stage::First;
         self.waiting_since = None;
-        self.make_plan(context, resources).await
+        Ok(())
+    }
+
+    /// Goes on where an earlier process was cut off at the same revision: the hooks that its state tells of ran, or
+    /// run still, and are not created anew.
+    pub(crate) fn resume(&mut self, state: &Value) {
+        let mut now = json!({});
+        self.deployment.name_in(&mut now);
+        let result = &state["syncResult"];
+        let same = |field: &str| {
+            let given = |value: &Value| Some(value.clone()).filter(|value| *value != "" && !value.is_null());
+            given(&now[field]) == given(&result[field])
+        };
+        if !["revision", "revisions", "source", "sources"].into_iter().all(same) {
+            return;
+        }
+        let started = state["startedAt"].as_str().and_then(|time| time.parse().ok());
+        self.started = started.unwrap_or(self.started);
+        let retries = state["retryCount"].as_u64().and_then(|count| u32::try_from(count).ok());
+        self.retries = retries.unwrap_or(0);
+        // One that waits for its next attempt begins that anew.
+        if state["finishedAt"].is_null() {
+            self.results.resume(&result["resources"]);
+        }
     }
 
     /// Plans from the beginning: on the start and on every retry.
     async fn make_plan(&mut self, context: &Syncing<'_>, resources: &[Arc<Resource>]) -> Result<(), Error> {
         let mut extras = Vec::new();
         for resource in resources.iter().filter(|resource| resource.status.requires_pruning) {
-            let Ok(served) = context.resources.preferred(&resource.key.group, &resource.key.kind).await
-            else {
-                continue;
+            let served = match context.resources.preferred(&resource.key.group, &resource.key.kind).await {
+                Ok(served) => served,
+                Err(error) if error.is_unknown_kind() => continue,
+                Err(error) => return Err(error.into()),
             };
             if let Some(live) = read(context.client, &served.resource, &resource.key).await? {
                 extras.push((resource.key.clone(), live));
@@ -323,6 +351,12 @@ impl Operation {
         self.request["initiatedBy"]["automated"] == true
     }
 
+    /// Whether its state is written before anything is done. Whoever takes over after a crash sees from the objects what
+    /// of a plain sync is left to do, but not that a hook is still to run after they were all applied.
+    pub(crate) fn is_announced_first(&self) -> bool {
+        self.plan.gated && self.invalid.is_none()
+    }
+
     /// Whether all of the application is synced, not selected resources, and not only for show.
     pub(crate) fn is_whole(&self) -> bool {
         self.selection.is_none() && !self.dry_run
@@ -384,7 +418,10 @@ impl Operation {
             if !left.is_zero() {
                 return Ok(Progress::Waiting(left));
             }
-            self.begin_retry(context, resources).await?;
+            if let Err(error) = self.begin_retry(context, resources).await {
+                self.retry_at = Some(at);
+                return Err(error);
+            }
         }
         if let Some(reason) = self.invalid.take() {
             self.failing = Some(reason);
@@ -405,16 +442,20 @@ impl Operation {
     }
 
     async fn begin_retry(&mut self, context: &Syncing<'_>, resources: &[Arc<Resource>]) -> Result<(), Error> {
+        let results = std::mem::take(&mut self.results);
+        if let Err(error) = self.make_plan(context, resources).await {
+            self.results = results;
+            return Err(error);
+        }
         self.retry_at = None;
         self.finished = None;
         self.failing = None;
         self.position = 0;
         self.stage = Stage::First;
         self.waiting_since = None;
-        self.results = Results::default();
         self.deferred.clear();
         self.message.clear();
-        self.make_plan(context, resources).await
+        Ok(())
     }
 
     async fn fail(&mut self, context: &Syncing<'_>, failure: String) {

@@ -27,10 +27,10 @@ use crate::clusters::{Cluster, Connection};
 use crate::comparison::{Comparing, Resource};
 use crate::error::Error;
 use crate::metrics::{Count, Work};
-use crate::operation::{OperationPhase, Syncing};
+use crate::operation::{Operation, OperationPhase, Progress, Syncing};
 use crate::status::{self, Compared, Condition, Findings};
 use crate::targets::{Managed, Targets};
-use memory::{Known, Memory};
+use memory::{Known, Memory, Unwritten};
 pub(crate) use seed::read_or_make as read_or_make_seed;
 pub(crate) use shared::Shared;
 pub(crate) use site::{NoSite, Site, Window};
@@ -61,7 +61,6 @@ async fn counted(shared: Arc<Shared>, key: Key, work: Arc<Work>) -> Result<Actio
             memory: &mut memory,
             work: &work,
             now: now(),
-            ended: None,
             site: None,
         };
         if meta::is_deleting(&object) { pass.end().await } else { pass.run().await }
@@ -91,8 +90,6 @@ struct Pass<'a> {
     memory: &'a mut Memory,
     work: &'a Arc<Work>,
     now: Timestamp,
-    /// The operation that ended in this pass: how, why, and its revisions.
-    ended: Option<(OperationPhase, String, String)>,
     /// Set as soon as the spec was found to be valid.
     site: Option<Site>,
 }
@@ -211,28 +208,40 @@ impl Pass<'_> {
     ) -> Result<Action, Error> {
         let targets = Arc::clone(&self.memory.targets);
         let cluster = self.cluster();
-        cluster.live.follow(&Shared::kinds_in_status(&cluster, self.object).await).await;
+        let followed = cluster.live.follow(&Shared::kinds_in_status(&cluster, self.object).await?).await;
         let resources = self.compare(application, &targets).await?;
         let failed = Some(message.clone());
-        let compared = Compared { failed, ..self.compared(application, resources) };
+        let compared = Compared { failed, complete: followed, ..self.compared(application, resources) };
         let mut findings = Findings {
             conditions: vec![Condition::new("ComparisonError", message.clone())],
             refreshed,
             ..Findings::default()
         };
         let outcome = match self.memory.operation.take() {
-            Some(mut operation) => {
-                let resources = self.compare_instead(application, operation.targets()).await?;
-                let context = self.syncing(application);
-                let progress = operation.advance(&context, application, &resources, self.now).await?;
-                self.took(operation, progress, &mut findings)
-            }
+            Some(mut operation) => match self.go_on_without(&mut operation, application).await {
+                Ok(progress) => self.took(operation, progress, &mut findings),
+                Err(error) => {
+                    self.memory.operation = Some(operation);
+                    return Err(error);
+                }
+            },
             None => self.begin(application, &targets, &compared, &mut findings).await?,
         };
         findings.compared = Some(compared);
         self.write(Some(application), findings).await?;
         self.tell().await;
         Ok(Action::RequeueAfter(retry.min(outcome.wait)))
+    }
+
+    /// Lets an operation go on with the manifests that it has.
+    async fn go_on_without(
+        &mut self,
+        operation: &mut Operation,
+        application: &Application,
+    ) -> Result<Progress, Error> {
+        let resources = self.compare_instead(application, operation.targets()).await?;
+        let context = self.syncing(application);
+        operation.advance(&context, application, &resources, self.now).await
     }
 
     fn syncing<'s>(&'s self, application: &'s Application) -> Syncing<'s> {
@@ -253,7 +262,7 @@ impl Pass<'_> {
         self.follow_objects(application, &targets);
         let mut kinds = targets.kinds();
         let cluster = self.cluster();
-        kinds.extend(Shared::kinds_in_status(&cluster, self.object).await);
+        kinds.extend(Shared::kinds_in_status(&cluster, self.object).await?);
         kinds.push(resource::NAMESPACES);
         let followed = cluster.live.follow(&kinds).await;
         let mut findings = Findings { refreshed, ..Findings::default() };
@@ -275,6 +284,7 @@ impl Pass<'_> {
             }
             let ended = before && self.memory.operation.is_none();
             resources = compared.resources.clone();
+            compared.complete = followed;
             findings.compared = Some(compared);
             if !(outcome.acted && (ended || outcome.ended)) {
                 break;
@@ -337,6 +347,7 @@ impl Pass<'_> {
             revisions: self.memory.revisions.clone(),
             types: self.memory.types.clone(),
             failed: None,
+            complete: true,
             namespace_drifted: application.options.create_namespace()
                 && !wanted.is_null()
                 && wanted != applied,
@@ -366,8 +377,28 @@ impl Pass<'_> {
         conditions
     }
 
-    /// Writes the status if it says something new.
-    async fn write(&mut self, application: Option<&Application>, findings: Findings) -> Result<(), Error> {
+    /// Writes the status if it says something new. What operations came to is kept until it is written.
+    async fn write(
+        &mut self,
+        application: Option<&Application>,
+        mut findings: Findings,
+    ) -> Result<(), Error> {
+        let unwritten = std::mem::take(&mut self.memory.unwritten);
+        findings.operation = findings.operation.or(unwritten.operation);
+        findings.deployed.splice(..0, unwritten.deployed);
+        let news = Unwritten { operation: findings.operation.clone(), deployed: findings.deployed.clone() };
+        let written = self.write_status(application, findings).await;
+        if written.is_err() {
+            self.memory.unwritten = news;
+        }
+        written
+    }
+
+    async fn write_status(
+        &mut self,
+        application: Option<&Application>,
+        findings: Findings,
+    ) -> Result<(), Error> {
         let old = &self.object["status"];
         let asked = &self.object["operation"];
         let ended = findings.operation.as_ref().is_some_and(|state| state["phase"] != "Running");
@@ -402,7 +433,7 @@ impl Pass<'_> {
 
     /// Says in an Event how the operation went.
     async fn tell(&mut self) {
-        let Some((phase, message, revision)) = self.ended.take() else { return };
+        let Some((phase, message, revision)) = self.memory.ended.take() else { return };
         match phase {
             OperationPhase::Succeeded => {
                 let text = format!("Sync operation to {revision} succeeded");

@@ -33,8 +33,8 @@ pub(crate) struct Findings {
     pub(crate) compared: Option<Compared>,
     /// `None`: as before.
     pub(crate) operation: Option<Value>,
-    /// An entry for `history`.
-    pub(crate) deployed: Option<Value>,
+    /// Entries for `history`.
+    pub(crate) deployed: Vec<Value>,
     /// Whether somebody asked for this look.
     pub(crate) refreshed: bool,
 }
@@ -46,6 +46,8 @@ pub(crate) struct Compared {
     pub(crate) types: Vec<SourceType>,
     /// There are no manifests to compare with: what is known of the live objects is all there is.
     pub(crate) failed: Option<String>,
+    /// Whether every kind was listed: otherwise there may be objects to prune that nobody has seen yet.
+    pub(crate) complete: bool,
     /// The managed metadata of the namespace differs from what was applied.
     pub(crate) namespace_drifted: bool,
 }
@@ -81,8 +83,10 @@ pub(crate) fn build(
     if let Some(operation) = findings.operation {
         new.insert("operationState".to_owned(), operation);
     }
-    if let (Some(entry), Some(application)) = (findings.deployed, application) {
-        add_history(&mut new, entry, application.history_limit);
+    if let Some(application) = application {
+        for entry in findings.deployed {
+            add_history(&mut new, entry, application.history_limit);
+        }
     }
     let mut new = Value::Object(new);
     if findings.refreshed || new["reconciledAt"].is_null() || differs(old, &new) {
@@ -176,11 +180,12 @@ fn add_comparison(
     new.insert("health".to_owned(), health_value(old, health.status, &health.message, time));
     // A hook is listed while it is there.
     let listed = compared.resources.iter().filter(|resource| resource.live || !resource.status.hook);
-    set_list(
-        new,
-        "resources",
-        listed.map(|resource| resource_value(resource, compared.failed.is_some())).collect(),
-    );
+    let mut listed: Vec<Value> =
+        listed.map(|resource| resource_value(resource, compared.failed.is_some())).collect();
+    if !compared.complete {
+        listed.extend(unseen(old, &listed));
+    }
+    set_list(new, "resources", listed);
     new.insert("resourceHealthSource".to_owned(), "appTree".into());
     new.insert("summary".to_owned(), summary(&compared.resources));
     if compared.types.is_empty() {
@@ -224,6 +229,16 @@ fn resource_value(resource: &Resource, failed: bool) -> Value {
     entry
 }
 
+/// What the status before named and a comparison that did not see everything does not: were it forgotten now, nobody
+/// would look for it after a restart.
+fn unseen(old: &Value, listed: &[Value]) -> Vec<Value> {
+    let same = |left: &Value, right: &Value| {
+        ["group", "kind", "namespace", "name"].iter().all(|field| left[*field] == right[*field])
+    };
+    let before = old["resources"].as_array().into_iter().flatten();
+    before.filter(|entry| !listed.iter().any(|one| same(one, entry))).cloned().collect()
+}
+
 fn summary(resources: &[Arc<Resource>]) -> Value {
     let images: BTreeSet<&String> = resources.iter().flat_map(|resource| &resource.images).collect();
     let urls: BTreeSet<&String> = resources.iter().flat_map(|resource| &resource.urls).collect();
@@ -244,6 +259,15 @@ fn summary(resources: &[Arc<Resource>]) -> Value {
 
 fn add_history(new: &mut Map<String, Value>, mut entry: Value, limit: usize) {
     let mut history = new.get("history").and_then(Value::as_array).cloned().unwrap_or_default();
+    // The answer to the write of this entry may have been lost.
+    let same = |last: &Value| {
+        let mut last = map(last);
+        last.remove("id");
+        Value::Object(last) == entry
+    };
+    if history.last().is_some_and(same) {
+        return;
+    }
     let next = history.last().and_then(|last| last["id"].as_i64()).map_or(0, |id| id + 1);
     entry["id"] = next.into();
     history.push(entry);

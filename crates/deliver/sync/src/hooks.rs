@@ -30,7 +30,9 @@ impl HookType {
         }
     }
 
-    fn argo(word: &str) -> Option<Self> {
+    /// From the annotation's word, which is also how states of operations name it.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
         let all = [
             Self::PreSync,
             Self::Sync,
@@ -69,7 +71,7 @@ pub enum Role {
 /// What a manifest or live object is to a sync.
 #[must_use]
 pub fn role(object: &Value) -> Role {
-    let mut argo: Vec<HookType> = entries(object, HOOK).filter_map(HookType::argo).collect();
+    let mut argo: Vec<HookType> = entries(object, HOOK).filter_map(HookType::parse).collect();
     argo.sort_unstable();
     argo.dedup();
     if argo == [HookType::Skip] {

@@ -31,6 +31,14 @@ impl Phase {
         }
     }
 
+    /// From what [`Phase::as_str`] gives.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::PreSync, Self::Sync, Self::PostSync, Self::SyncFail]
+            .into_iter()
+            .find(|phase| phase.as_str() == text)
+    }
+
     fn of(hook: HookType) -> Option<Self> {
         match hook {
             HookType::PreSync => Some(Self::PreSync),

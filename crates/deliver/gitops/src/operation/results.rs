@@ -58,6 +58,32 @@ impl Results {
         }
     }
 
+    /// Takes over what the state of an earlier process says of hooks that ran or run.
+    pub(super) fn resume(&mut self, resources: &Value) {
+        for entry in resources.as_array().into_iter().flatten() {
+            let text = |field: &str| entry[field].as_str().unwrap_or_default();
+            let (Some(hook), Some(phase)) =
+                (HookType::parse(text("hookType")), Phase::parse(text("syncPhase")))
+            else {
+                continue;
+            };
+            let state = match text("hookPhase") {
+                "Running" => "Running",
+                "Succeeded" => "Succeeded",
+                _ => continue,
+            };
+            let key = ResourceKey::new(text("group"), text("kind"), text("namespace"), text("name"));
+            let message = text("message").to_owned();
+            let outcome = Outcome { status: "Synced", message, hook: Some(hook), phase: state };
+            self.0.insert((phase, key), outcome);
+        }
+    }
+
+    /// Whether a hook was created in this attempt, by this process or an earlier one.
+    pub(super) fn has_begun(&self, key: &ResourceKey, phase: Phase) -> bool {
+        self.get(key, phase).is_some_and(|outcome| outcome.hook.is_some() && outcome.phase != "Failed")
+    }
+
     pub(super) fn get(&self, key: &ResourceKey, phase: Phase) -> Option<&Outcome> {
         self.0.get(&(phase, key.clone()))
     }

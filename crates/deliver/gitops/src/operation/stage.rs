@@ -251,7 +251,9 @@ impl Operation {
         }
         for task in step.groups.iter().flatten().filter(|task| matches!(task.action, Action::Hook(_))) {
             let Some((key, manifest)) = self.manifest(task) else { continue };
-            if hooks::delete_policies(&manifest).contains(&DeletePolicy::BeforeHookCreation) {
+            if !self.results.has_begun(&key, task.phase)
+                && hooks::delete_policies(&manifest).contains(&DeletePolicy::BeforeHookCreation)
+            {
                 let removed = remove(context, &key, propagation, true).await;
                 removed.map_err(|error| format!("failed to delete hook {key}: {}", error.message()))?;
             }
@@ -266,7 +268,8 @@ impl Operation {
     ) -> Result<Option<Duration>, String> {
         for task in step.groups.iter().flatten().filter(|task| matches!(task.action, Action::Hook(_))) {
             let Some((key, manifest)) = self.manifest(task) else { continue };
-            if hooks::delete_policies(&manifest).contains(&DeletePolicy::BeforeHookCreation)
+            if !self.results.has_begun(&key, task.phase)
+                && hooks::delete_policies(&manifest).contains(&DeletePolicy::BeforeHookCreation)
                 && find(context, &key).await.map_err(|error| error.message())?.is_some()
             {
                 let message = format!("waiting for deletion of hook {}", named(&key, 1, "hooks"));
@@ -312,6 +315,7 @@ impl Operation {
             let tasks: Vec<_> = group
                 .iter()
                 .filter_map(|task| self.manifest(task).map(|(key, manifest)| (task, key, manifest)))
+                .filter(|(task, key, _)| !self.results.has_begun(key, task.phase))
                 .collect();
             let applies = tasks.iter().map(|(task, key, manifest)| {
                 let apply = async move { (*task, key, apply::apply(applying, key, manifest).await) };

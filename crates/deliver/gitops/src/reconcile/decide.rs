@@ -38,6 +38,24 @@ impl Pass<'_> {
         let Some(mut operation) = self.memory.operation.take() else {
             return self.begin(application, targets, compared, findings).await;
         };
+        match self.go_on(&mut operation, application, targets, compared).await {
+            Ok(progress) => Ok(self.took(operation, progress, findings)),
+            Err(error) => {
+                // It goes on where it is.
+                self.memory.operation = Some(operation);
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets an operation go on, or ends it.
+    async fn go_on(
+        &mut self,
+        operation: &mut Operation,
+        application: &Application,
+        targets: &Targets,
+        compared: &Compared,
+    ) -> Result<Progress, Error> {
         let superseded = operation.is_automated() && operation.targets().hash != targets.hash;
         let by = if operation.is_automated() { Initiator::Automation } else { Initiator::Person };
         let window = self.site().window(by, Some(operation.started()), self.now);
@@ -65,7 +83,7 @@ impl Pass<'_> {
             }
             operation.advance(&context, application, &resources, self.now).await?
         };
-        Ok(self.took(operation, progress, findings))
+        Ok(progress)
     }
 
     /// Keeps what an operation came to.
@@ -91,10 +109,10 @@ impl Pass<'_> {
                     self.memory.synced = Some(operation.targets().hash);
                 }
                 if operation.phase == OperationPhase::Succeeded && operation.is_whole() {
-                    findings.deployed = Some(deployed(&operation, self.now));
+                    findings.deployed.push(deployed(&operation, self.now));
                 }
                 let revision = operation.deployment().revisions.join(" ");
-                self.ended = Some((operation.phase, operation.message.clone(), revision));
+                self.memory.ended = Some((operation.phase, operation.message.clone(), revision));
                 tracing::info!(application = %self.key, phase = ?operation.phase, message = operation.message, "sync ended");
                 Outcome { acted: true, ended: true, ..Outcome::default() }
             }
@@ -111,6 +129,27 @@ impl Pass<'_> {
     ) -> Result<Outcome, Error> {
         let asked = &self.object["operation"];
         self.load_state().await;
+        let (asked_before, interrupted) = (self.memory.taken(asked), self.memory.interrupted.clone());
+        let begun = self.begin_requested(application, targets, compared, findings).await;
+        if begun.is_err() {
+            // Whoever asked is not forgotten: the next pass begins it.
+            if !asked_before {
+                self.memory.forget_request();
+            }
+            self.memory.interrupted = interrupted;
+        }
+        begun
+    }
+
+    async fn begin_requested(
+        &mut self,
+        application: &Application,
+        targets: &Arc<Targets>,
+        compared: &Compared,
+        findings: &mut Findings,
+    ) -> Result<Outcome, Error> {
+        let asked = &self.object["operation"];
+        let mut cut_off = None;
         let request = if let Some(request) = self.awaited_request() {
             if self.object["status"]["operationState"]["phase"] == "Terminating" {
                 return Ok(self.refused(request, "Failed", "Operation terminated", findings));
@@ -123,7 +162,9 @@ impl Pass<'_> {
             self.memory.take(asked);
             self.memory.interrupted = None;
             asked.clone()
-        } else if let Some(request) = self.memory.interrupted.take() {
+        } else if let Some(state) = self.memory.interrupted.take() {
+            let request = state["operation"].clone();
+            cut_off = Some(state);
             request
         } else if compared.failed.is_some() {
             return Ok(Outcome::default());
@@ -159,7 +200,14 @@ impl Pass<'_> {
         let context = self.syncing(application);
         let operation = Operation::start(&context, application, request, deployment, &resources, self.now);
         let mut operation = operation.await?;
-        let progress = operation.advance(&context, application, &resources, self.now).await?;
+        if let Some(state) = cut_off {
+            operation.resume(&state);
+        }
+        let progress = if operation.is_announced_first() {
+            Progress::Waiting(Duration::ZERO)
+        } else {
+            operation.advance(&context, application, &resources, self.now).await?
+        };
         Ok(self.took(operation, progress, findings))
     }
 
@@ -198,7 +246,7 @@ impl Pass<'_> {
             let state = self.object["status"]["operationState"].clone();
             self.memory.deferred = crate::operation::deferred_before(&state);
             if state["phase"] == "Running" && state["operation"]["sync"].is_object() {
-                self.memory.interrupted = Some(state["operation"].clone());
+                self.memory.interrupted = Some(state.clone());
             }
             self.memory.state = Some(state);
         }

@@ -93,6 +93,8 @@ pub(super) struct Instead {
     wish: Wish,
     started: String,
     rendering: Option<JoinHandle<Result<Generated, Failure>>>,
+    /// What it renders to, and its revisions, as soon as that is known.
+    rendered: Option<(Vec<Value>, Vec<String>)>,
     comparisons: Comparisons,
 }
 
@@ -143,14 +145,14 @@ impl Pass<'_> {
                 let message = format!("application repo {url} is not permitted in project '{name}'");
                 return Ok(Subject::Refused(message));
             }
-            let rendering = if wish.manifests.is_empty() {
-                Some(self.render_instead(application, &wish).await?)
+            let (rendering, rendered) = if wish.manifests.is_empty() {
+                (Some(self.render_instead(application, &wish).await?), None)
             } else {
-                None
+                (None, Some((wish.manifests.clone(), vec![String::new(); wish.sources.len()])))
             };
             let (request, started) = (request.clone(), meta::format_time(self.now));
             let comparisons = Comparisons::default();
-            self.memory.instead = Some(Instead { request, wish, started, rendering, comparisons });
+            self.memory.instead = Some(Instead { request, wish, started, rendering, rendered, comparisons });
         }
         self.rendered_instead(application).await
     }
@@ -175,23 +177,24 @@ impl Pass<'_> {
 
     async fn rendered_instead(&mut self, application: &Application) -> Result<Subject, Error> {
         let instead = self.memory.instead.as_mut().expect("its caller put it there");
-        let (manifests, revisions) = match &mut instead.rendering {
-            None => (instead.wish.manifests.clone(), vec![String::new(); instead.wish.sources.len()]),
-            Some(rendering) => match tokio::time::timeout(PATIENCE, rendering).await {
-                Err(_) => {
-                    let state = json!({"operation": instead.request, "phase": "Running", "message": "",
-                        "startedAt": instead.started, "syncResult": {"revision": ""}});
-                    return Ok(Subject::NotYet(state));
+        if let Some(rendering) = &mut instead.rendering {
+            let Ok(outcome) = tokio::time::timeout(PATIENCE, rendering).await else {
+                let state = json!({"operation": instead.request, "phase": "Running", "message": "",
+                    "startedAt": instead.started, "syncResult": {"revision": ""}});
+                return Ok(Subject::NotYet(state));
+            };
+            instead.rendering = None;
+            match outcome {
+                Ok(Ok(generated)) => {
+                    instead.rendered = Some((generated.manifests.unwrap_or_default(), generated.revisions));
                 }
-                Ok(outcome) => {
-                    instead.rendering = None;
-                    match outcome {
-                        Ok(Ok(generated)) => (generated.manifests.unwrap_or_default(), generated.revisions),
-                        Ok(Err(failure)) => return Ok(Subject::Refused(failure.message)),
-                        Err(_) => return Ok(Subject::Refused("the rendering broke off".to_owned())),
-                    }
-                }
-            },
+                Ok(Err(failure)) => return Ok(Subject::Refused(failure.message)),
+                Err(_) => return Ok(Subject::Refused("the rendering broke off".to_owned())),
+            }
+        }
+        // A pass that fails after this comes here again, and must not take nothing for what is to be deployed.
+        let Some((manifests, revisions)) = instead.rendered.clone() else {
+            return Ok(Subject::Refused("the rendering broke off".to_owned()));
         };
         let (sources, multi_source) = (instead.wish.sources.clone(), instead.wish.multi_source);
         let cluster = self.cluster();

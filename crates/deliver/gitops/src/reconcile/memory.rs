@@ -23,7 +23,7 @@ use crate::beside::{ArgoSettings, Changes};
 use crate::clusters::Cluster;
 use crate::comparison::Comparisons;
 use crate::generate::{self, Earlier, Failure, Generated, Request, SourceType};
-use crate::operation::{Deferred, Operation};
+use crate::operation::{Deferred, Operation, OperationPhase};
 use crate::targets::{self, Managed, Targets};
 
 #[derive(Debug, Default)]
@@ -66,8 +66,19 @@ pub(super) struct Memory {
     pub(super) synced: Option<[u8; 32]>,
     /// The request of a person that was taken up.
     taken: Option<Value>,
-    /// The request of an operation that an earlier process did not bring to its end.
+    /// The state of an operation that an earlier process did not bring to its end.
     pub(super) interrupted: Option<Value>,
+    /// The operation that ended and that no Event told of yet: how, why, and its revisions.
+    pub(super) ended: Option<(OperationPhase, String, String)>,
+    pub(super) unwritten: Unwritten,
+}
+
+/// What operations came to and no status says yet.
+#[derive(Debug, Default)]
+pub(super) struct Unwritten {
+    pub(super) operation: Option<Value>,
+    /// Entries for `history`.
+    pub(super) deployed: Vec<Value>,
 }
 
 /// A rendering that failed, and when to try it again.

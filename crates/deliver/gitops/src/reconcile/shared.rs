@@ -106,9 +106,13 @@ impl Shared {
         let (mut types, mut connections) = (cluster.resources.changes(), cluster.connections());
         let running = cluster.run(self.stop.clone());
         let mut running = std::pin::pin!(running);
+        let looking = cluster.look_around();
+        let mut looking = std::pin::pin!(looking);
+        let mut looked = false;
         loop {
             tokio::select! {
                 () = &mut running => return,
+                () = &mut looking, if !looked => looked = true,
                 changed = types.changed() => {
                     if changed.is_err() {
                         return;
@@ -171,7 +175,13 @@ impl Shared {
     }
 
     /// The kinds of everything that an Application's status says it manages.
-    pub(crate) async fn kinds_in_status(cluster: &Cluster, object: &Value) -> Vec<ResourceType> {
+    ///
+    /// # Errors
+    /// If it cannot be found out what is served: a kind that was left out would be looked at by nobody.
+    pub(crate) async fn kinds_in_status(
+        cluster: &Cluster,
+        object: &Value,
+    ) -> Result<Vec<ResourceType>, client::Error> {
         let mut kinds = BTreeSet::new();
         for resource in object["status"]["resources"].as_array().into_iter().flatten() {
             let text = |field: &str| resource[field].as_str().unwrap_or_default().to_owned();
@@ -179,10 +189,12 @@ impl Shared {
         }
         let mut types = Vec::new();
         for (group, kind) in kinds {
-            if let Ok(served) = cluster.resources.preferred(&group, &kind).await {
-                types.push(served.resource);
+            match cluster.resources.preferred(&group, &kind).await {
+                Ok(served) => types.push(served.resource),
+                Err(error) if error.is_unknown_kind() => {}
+                Err(error) => return Err(error),
             }
         }
-        types
+        Ok(types)
     }
 }

@@ -7,8 +7,7 @@
 //! needs to be cleaned between them.
 
 mod cases;
-mod place;
-mod seen;
+pub(crate) mod seen;
 mod stage;
 mod webhook;
 
@@ -17,8 +16,9 @@ use std::time::{Duration, Instant};
 use futures::stream::{self, StreamExt as _};
 
 use cases::Case;
-use place::Place;
 use stage::Stage;
+
+use super::place::Place;
 
 /// Cases at the same time: most of them wait for the controller most of the time.
 const AT_ONCE: usize = 8;

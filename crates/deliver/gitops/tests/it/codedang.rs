@@ -3,14 +3,16 @@
 use std::path::Path;
 use std::process::Command;
 
+use base64::Engine as _;
 use client::dynamic::ListOptions;
 use client::resource::{APPLICATION_SETS, APPLICATIONS, JOBS};
 use client::{Api, Client, Key};
 use gitops::{HealthGates, Settings};
 use serde_json::{Value, json};
-use test_kit::{Cluster, FileServer, Repository, eventually_async, find_program, shared};
+use test_kit::{Cluster, FileServer, Listening, Repository, eventually_async, find_program, shared};
 
 use super::clusters::{registered, secret};
+use super::place;
 use super::world::World;
 
 const URL: &str = "https://github.com/skkuding/codedang";
@@ -68,6 +70,38 @@ fn helm(directory: &Path, arguments: &[&str]) {
     assert!(output.status.success(), "helm {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// The second cluster.
+struct Stage {
+    client: Client,
+    /// What registers it.
+    secret: Value,
+    _listening: Option<Listening>,
+}
+
+impl Stage {
+    async fn find() -> Stage {
+        let Some(kubeconfig) = std::env::var_os(place::SECOND) else {
+            let cluster = Cluster::start().await;
+            let listening = cluster.listen().await;
+            let secret = secret("stage", &listening);
+            return Stage { client: cluster.admin(), secret, _listening: Some(listening) };
+        };
+        let client = place::reach(kubeconfig.clone().into()).await;
+        place::define_minimal(&client).await;
+        let config: Value = yaml::from_str(&std::fs::read_to_string(kubeconfig).unwrap()).unwrap();
+        let (cluster, user) = (&config["clusters"][0]["cluster"], &config["users"][0]["user"]);
+        let file = |path: &Value| {
+            let content = std::fs::read(path.as_str().unwrap()).unwrap();
+            base64::engine::general_purpose::STANDARD.encode(content)
+        };
+        let tls = json!({"insecure": false, "caData": file(&cluster["certificate-authority"]),
+            "certData": file(&user["client-certificate"]), "keyData": file(&user["client-key"])});
+        let server = cluster["server"].as_str().unwrap();
+        let secret = registered("stage", server, &json!({"tlsClientConfig": tls}));
+        Stage { client, secret, _listening: None }
+    }
+}
+
 /// Ends the Jobs of hooks, as a node would.
 async fn end_jobs(client: &Client) {
     let api = Api::new(client, &JOBS);
@@ -112,11 +146,10 @@ async fn codedang_comes_up_from_its_root_on_two_clusters() {
     let (_directory, server) = mirror();
     let world = World::mirroring(&["argoproj.github.io", "charts.jetstack.io"], &server.url()).await;
     world.repositories.map(git::Mapping::new(URL, repository.path())).unwrap();
-    let stage = Cluster::start().await;
-    let listening = stage.listen().await;
+    let stage = Stage::find().await;
     // What bootstrapping makes: the chart has both Secrets, one of them sealed.
     world.create(registered("production", "https://kubernetes.default.svc", &json!({}))).await;
-    world.create(secret("stage", &listening)).await;
+    world.create(stage.secret.clone()).await;
     let root =
         std::fs::read_to_string(shared("repos/codedang/infra/k8s/argocd/applications/argocd.yaml")).unwrap();
     let root: Value = yaml::from_str(&root).unwrap();
@@ -126,7 +159,7 @@ async fn codedang_comes_up_from_its_root_on_two_clusters() {
     let applications =
         eventually_async("every application is Synced or names what it lacks", LATE, || async {
             end_jobs(&world.client).await;
-            end_jobs(&stage.admin()).await;
+            end_jobs(&stage.client).await;
             let all = world.api(&APPLICATIONS).list(Some("argocd"), &ListOptions::all()).await.unwrap().items;
             match all.iter().find(|application| !is_settled(application)) {
                 None if all.len() == 8 + 52 => Ok(all),

@@ -1,13 +1,16 @@
-//! Where the cases run: the API server in this process, or the cluster of a kubeconfig.
+//! Where tests run: the API server in this process, or the cluster of a kubeconfig.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use client::Client;
 use client::connect::connect;
+use client::discovery::Served;
 use serde_json::json;
 use test_kit::Cluster;
 
-pub(super) enum Place {
+pub(crate) enum Place {
     Embedded(Cluster),
     Reference(Client),
 }
@@ -21,26 +24,45 @@ impl fmt::Display for Place {
     }
 }
 
+/// The kubeconfig of the real cluster to run on, and of a second one.
+const REFERENCE: &str = "MAINSTAY_REFERENCE";
+pub(crate) const SECOND: &str = "MAINSTAY_REFERENCE_SECOND";
+
 impl Place {
-    pub(super) async fn find() -> Place {
-        let place = match std::env::var_os("MAINSTAY_REFERENCE") {
-            None => {
-                let cluster = Cluster::start().await;
-                cluster.grant(gitops::rules()).await;
-                Place::Embedded(cluster)
-            }
-            Some(path) => {
-                Place::Reference(connect(&[path.into()], None).await.expect("reach the reference").client)
-            }
-        };
+    /// One that serves the kinds that the controllers work on by their own definitions.
+    pub(crate) async fn find() -> Place {
+        let place = Place::new().await;
         for definition in gitops::definitions() {
             define(&place.admin(), &definition).await;
         }
         place
     }
 
+    /// One that serves what the embedded API serves on a fresh start.
+    pub(crate) async fn bare() -> Place {
+        let place = Place::new().await;
+        if let Place::Reference(client) = &place {
+            for definition in gitops::definitions() {
+                define(client, &definition).await;
+            }
+            define_minimal(client).await;
+        }
+        place
+    }
+
+    async fn new() -> Place {
+        match std::env::var_os(REFERENCE) {
+            None => {
+                let cluster = Cluster::start().await;
+                cluster.grant(gitops::rules()).await;
+                Place::Embedded(cluster)
+            }
+            Some(path) => Place::Reference(reach(path.into()).await),
+        }
+    }
+
     /// A client that may do anything.
-    pub(super) fn admin(&self) -> Client {
+    pub(crate) fn admin(&self) -> Client {
         match self {
             Place::Embedded(cluster) => cluster.admin(),
             Place::Reference(client) => client.clone(),
@@ -48,11 +70,56 @@ impl Place {
     }
 
     /// The controller's own client.
-    pub(super) fn controller(&self) -> Client {
+    pub(crate) fn controller(&self) -> Client {
         match self {
             Place::Embedded(cluster) => cluster.account(gitops::SERVICE_ACCOUNT),
             Place::Reference(client) => client.clone(),
         }
+    }
+}
+
+/// A client of the cluster that a kubeconfig leads to.
+pub(crate) async fn reach(kubeconfig: PathBuf) -> Client {
+    connect(&[kubeconfig], None).await.expect("reach the reference").client
+}
+
+/// Defines on another cluster what the embedded API serves by its minimal definitions: repositories use those kinds and
+/// bring no definition for them.
+pub(crate) async fn define_minimal(client: &Client) {
+    let embedded = Cluster::start().await;
+    let ours = client::Resources::new(embedded.admin()).catalog().await.expect("the embedded API answers");
+    let theirs = client::Resources::new(client.clone()).catalog().await.expect("the reference answers");
+    let mut kinds: BTreeMap<(String, String), Vec<&Served>> = BTreeMap::new();
+    for served in ours.types() {
+        let resource = &served.resource;
+        if theirs.preferred(&resource.group, &resource.kind).is_none() && resource.group.contains('.') {
+            let name = (resource.group.clone().into_owned(), resource.plural.clone().into_owned());
+            kinds.entry(name).or_default().push(served);
+        }
+    }
+    for ((group, plural), versions) in kinds {
+        let resource = &versions[0].resource;
+        let stored = versions.iter().position(|served| served.preferred).unwrap_or(0);
+        let version = |(index, served): (usize, &&Served)| {
+            let mut subresources = json!({});
+            if served.subresources.contains("status") {
+                subresources["status"] = json!({});
+            }
+            json!({"name": served.resource.version, "served": true, "storage": index == stored,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+                "subresources": subresources})
+        };
+        let definition = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("{plural}.{group}"),
+                "annotations": {"api-approved.kubernetes.io": "unapproved, a definition for tests"}},
+            "spec": {
+                "group": group, "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
+                "names": {"kind": resource.kind, "plural": plural, "singular": versions[0].singular},
+                "versions": versions.iter().enumerate().map(version).collect::<Vec<_>>(),
+            },
+        });
+        define(client, &definition).await;
     }
 }
 
@@ -61,11 +128,13 @@ async fn define(client: &Client, definition: &serde_json::Value) {
     let api = client::Api::new(client, &client::resource::CUSTOM_RESOURCE_DEFINITIONS);
     api.apply(definition, "tests", true).await.expect("the definition is accepted");
     let key = client::Key::of(definition);
-    test_kit::eventually_async(&format!("{key} is served"), super::super::world::SOON, || async {
+    test_kit::eventually_async(&format!("{key} is served"), super::world::SOON, || async {
         let live = api.get(&key).await.map_err(|error| error.message())?;
         let conditions = live["status"]["conditions"].as_array().cloned().unwrap_or_default();
         let established = json!({"type": "Established", "status": "True"});
-        let served = conditions.iter().any(|one| super::seen::differs(&established, Some(one), "").is_none());
+        let served = conditions
+            .iter()
+            .any(|one| super::behaviour::seen::differs(&established, Some(one), "").is_none());
         if served { Ok(()) } else { Err(live["status"].to_string()) }
     })
     .await;

@@ -6,9 +6,11 @@ use std::time::Duration;
 use client::{Api, Client, Key, ResourceType, resource};
 use gitops::{GitOps, Metrics, Settings};
 use serde_json::{Value, json};
-use test_kit::{Cluster, Repository, eventually_async};
+use test_kit::{Repository, eventually_async};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use super::place::Place;
 
 /// Long enough for a machine that runs other tests too.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -18,7 +20,7 @@ pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) repositories: git::Repositories,
     pub(crate) charts: charts::Charts,
-    cluster: Cluster,
+    place: Place,
     _cache: tempfile::TempDir,
 }
 
@@ -49,9 +51,8 @@ impl World {
 
     /// A world in which one place has the charts of these hosts.
     pub(crate) async fn mirroring(hosts: &[&str], url: &str) -> World {
-        let cluster = Cluster::start().await;
-        cluster.grant(gitops::rules()).await;
-        let client = cluster.admin();
+        let place = Place::bare().await;
+        let client = place.admin();
         let cache = tempfile::tempdir().unwrap();
         let mut config = git::Config::new(cache.path());
         config.stall_deadline = Duration::from_secs(2);
@@ -64,7 +65,7 @@ impl World {
             config.registry.mirrors.insert((*host).to_owned(), vec![url.to_owned()]);
         }
         let charts = charts::Charts::new(config);
-        let world = World { client, repositories, charts, cluster, _cache: cache };
+        let world = World { client, repositories, charts, place, _cache: cache };
         world.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "argocd"}})).await;
         world
     }
@@ -85,9 +86,14 @@ impl World {
         (world, repository)
     }
 
+    /// The client that the controller works with.
+    pub(crate) fn account(&self) -> Client {
+        self.place.controller()
+    }
+
     pub(crate) fn controller(&self, settings: Settings) -> GitOps {
         let config = gitops::Config {
-            client: self.cluster.account(gitops::SERVICE_ACCOUNT),
+            client: self.account(),
             repositories: self.repositories.clone(),
             charts: self.charts.clone(),
             settings,

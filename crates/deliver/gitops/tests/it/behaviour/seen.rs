@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 /// The first place where a thing is not as described, and how.
-pub(super) fn differs(wanted: &Value, found: Option<&Value>, place: &str) -> Option<String> {
+pub(crate) fn differs(wanted: &Value, found: Option<&Value>, place: &str) -> Option<String> {
     let found = found.filter(|found| !found.is_null());
     let shown = || format!("{place} should be {wanted}, is {}", found.unwrap_or(&Value::Null));
     match (wanted, found) {

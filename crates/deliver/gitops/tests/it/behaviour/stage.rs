@@ -13,8 +13,8 @@ use test_kit::{GitManner, GitServer, Repository};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::super::place::Place;
 use super::cases::{Case, Step};
-use super::place::Place;
 use super::seen::differs;
 
 /// How long what a case expects may take.
