@@ -11,6 +11,7 @@ use sync::options::{self, SyncOptions};
 use sync::{FIELD_MANAGER, IgnoreRules, Method, ResourceKey};
 
 use crate::comparison::read;
+use crate::secrets;
 
 /// The name under which `kubectl apply` without `--server-side` writes.
 const CLIENT_SIDE_MANAGER: &str = "kubectl-client-side-apply";
@@ -67,6 +68,18 @@ impl From<client::Error> for NotApplied {
     }
 }
 
+impl NotApplied {
+    fn without_secrets(self, objects: [Option<&Value>; 2]) -> Self {
+        let masked = |message| secrets::masked(message, objects.into_iter().flatten());
+        match self {
+            Self::Failed(message) => Self::Failed(masked(message)),
+            Self::Deferred(missing) => {
+                Self::Deferred(Missing { message: masked(missing.message), what: missing.what })
+            }
+        }
+    }
+}
+
 /// Applies a manifest.
 pub(crate) async fn apply(
     applying: Applying<'_>,
@@ -85,10 +98,14 @@ pub(crate) async fn apply(
     loop {
         attempt += 1;
         let live = read(applying.client, &resource, key).await?;
+        let before = live.clone().filter(secrets::is_secret);
         let one = One { applying, api: &api, resource: &resource, gvk: &gvk, key };
         match one.apply(manifest, live).await {
             Err(error) if (error.is_conflict() || error.is_already_exists()) && attempt < ATTEMPTS => {}
-            Err(error) => return Err(one.refused(&error).await),
+            Err(error) => {
+                let refused = one.refused(&error).await;
+                return Err(refused.without_secrets([Some(manifest), before.as_ref()]));
+            }
             Ok(applied) => return Ok(applied),
         }
     }

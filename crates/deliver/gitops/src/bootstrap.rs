@@ -199,6 +199,7 @@ async fn render(
             kube_version: kube_version.clone(),
             api_versions: Arc::clone(&api_versions),
             seed: None,
+            permitted: None,
         };
         let generated = generate::generate(places, &renderers, Arc::clone(&metrics), wanted, None).await;
         let generated = generated.map_err(|failure| {

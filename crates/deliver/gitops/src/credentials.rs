@@ -67,6 +67,11 @@ impl Credentials {
         this
     }
 
+    /// A repository as anybody may ask it, with the authorities that are trusted for its host.
+    pub(crate) fn trusting(&self, url: &str) -> Repository {
+        self.trusted(Repository::new(url))
+    }
+
     fn complete(&self, mut repository: Repository) -> Repository {
         let of_url = key(&repository.url);
         let has_own = !repository.username.is_empty()
@@ -86,6 +91,11 @@ impl Credentials {
                 repository.no_proxy.clone_from(&template.no_proxy);
             }
         }
+        self.trusted(repository)
+    }
+
+    fn trusted(&self, mut repository: Repository) -> Repository {
+        let of_url = key(&repository.url);
         let host = of_url.split('/').next().unwrap_or_default();
         let without_port = host.rsplit_once(':').map_or(host, |(host, _)| host);
         let authorities = self.authorities.get(host).or_else(|| self.authorities.get(without_port));

@@ -17,6 +17,7 @@ use git::{Changes, Freshness, Snapshot};
 use objects::Value;
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use sync::project::Project;
 use tokio::sync::Semaphore;
 use tree::{Read, Recorder, Tree, TreePath};
 
@@ -62,6 +63,9 @@ pub(crate) struct Request {
     pub(crate) api_versions: Arc<Vec<String>>,
     /// Where random functions of charts draw from, so that rendering again gives the same.
     pub(crate) seed: Option<[u8; 32]>,
+    /// What limits where a rendering may get things from with credentials, or from places of this machine; `None` for
+    /// a person's own command.
+    pub(crate) permitted: Option<Arc<Project>>,
 }
 
 impl Request {
@@ -85,14 +89,22 @@ impl Request {
             kube_version,
             api_versions,
             seed: Some(own.finalize().into()),
+            permitted: None,
         }
+    }
+
+    /// Whether more than what everybody can have may be had from a repository.
+    pub(crate) fn permits(&self, url: &str) -> bool {
+        self.permitted.as_ref().is_none_or(|project| project.permits_source(url))
     }
 
     /// What the output depends on apart from files. Types matter only to charts.
     fn fingerprint(&self, revisions: &[String], charts: bool) -> [u8; 32] {
         let sources: Vec<&Value> = self.sources.iter().map(|source| &source.0).collect();
         let mut hash = Sha256::new();
-        let fixed = json!([self.name, self.instance, self.project, self.destination_namespace, sources]);
+        let permitted = self.permitted.as_ref().map(|project| project.source_rules());
+        let fixed =
+            json!([self.name, self.instance, self.project, self.destination_namespace, sources, permitted]);
         hash.update(fixed.to_string());
         if fixed.to_string().contains("ARGOCD_APP_REVISION") {
             hash.update(revisions.join(" "));

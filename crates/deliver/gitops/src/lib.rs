@@ -40,6 +40,7 @@ mod places;
 mod preview;
 mod reconcile;
 mod render;
+mod secrets;
 mod sets;
 mod status;
 mod targets;

@@ -27,6 +27,7 @@ use crate::error::Error;
 use crate::live::Live;
 use crate::metrics::Work;
 use crate::reconcile::Site;
+use crate::secrets;
 use crate::targets::Targets;
 use crate::{HealthGates, Settings};
 use results::Results;
@@ -524,7 +525,7 @@ impl Operation {
             result["managedNamespaceMetadata"] = self.managed_metadata.clone();
         }
         let mut state = json!({
-            "operation": self.request,
+            "operation": secrets::shown(&self.request),
             "phase": self.phase.as_str(),
             "message": self.message,
             "startedAt": meta::format_time(self.started),

@@ -56,7 +56,7 @@ impl Places {
         request: &Request,
     ) -> Result<charts::Repository, String> {
         Ok(match self.credentials(&request.project).await? {
-            Some(credentials) => credentials.by_url(url),
+            Some(credentials) => Permitted { credentials, request }.by_url(url),
             None => charts::Repository::new(url),
         })
     }
@@ -83,11 +83,22 @@ impl Places {
     ) -> Result<Built, String> {
         let credentials = self.credentials(&request.project).await?;
         let (path, freshness) = (path.as_str(), freshness(request, true));
-        let built = match &credentials {
-            Some(credentials) => self.charts.build(tree, path, credentials, Mode::Build, freshness).await,
+        let built = match credentials {
+            Some(credentials) => {
+                let lookup = Permitted { credentials, request };
+                self.charts.build(tree, path, &lookup, Mode::Build, freshness).await
+            }
             None => self.charts.build(tree, path, &Public, Mode::Build, freshness).await,
         };
         built.map_err(|error| error.to_string())
+    }
+
+    /// Why a rendering may not take from a repository; `None` if it may. What is answered from a place of this machine,
+    /// or needs credentials, is not everybody's.
+    pub(crate) fn refuses(&self, url: &str, request: &Request) -> Option<String> {
+        let everybodys = self.repositories.mapping(url).is_none() && !self.repositories.has_credentials(url);
+        let message = || format!("repository {url} is not permitted in project '{}'", request.project);
+        (!everybodys && !request.permits(url)).then(message)
     }
 
     /// A file of values by its URL.
@@ -102,6 +113,22 @@ impl Places {
         credentials
             .map(Some)
             .map_err(|error| format!("read the credentials of repositories: {}", error.message()))
+    }
+}
+
+/// Credentials for what the Application's project permits; dependencies from elsewhere are fetched as anybody can.
+struct Permitted<'a> {
+    credentials: Credentials,
+    request: &'a Request,
+}
+
+impl charts::Lookup for Permitted<'_> {
+    fn by_url(&self, url: &str) -> charts::Repository {
+        if self.request.permits(url) { self.credentials.by_url(url) } else { self.credentials.trusting(url) }
+    }
+
+    fn by_name(&self, name: &str) -> Option<charts::Repository> {
+        self.credentials.by_name(name).filter(|repository| self.request.permits(&repository.url))
     }
 }
 

@@ -30,7 +30,7 @@ use crate::metrics::{Count, Work};
 use crate::operation::{Operation, OperationPhase, Progress, Syncing};
 use crate::status::{self, Compared, Condition, Findings};
 use crate::targets::{Managed, Targets};
-use memory::{Known, Memory, Unwritten};
+use memory::{Around, Known, Memory, Unwritten};
 pub(crate) use seed::read_or_make as read_or_make_seed;
 pub(crate) use shared::Shared;
 pub(crate) use site::{NoSite, Site, Window};
@@ -136,10 +136,9 @@ impl Pass<'_> {
         if self.object["operation"].is_null() {
             self.memory.forget_request();
         }
-        let known = self
-            .memory
-            .generation(self.shared, self.key, &application, counters, api_versions, refresh.as_deref())
-            .await?;
+        let around = Around { counters, api_versions, project: Arc::clone(&self.site().project) };
+        let known =
+            self.memory.generation(self.shared, self.key, &application, around, refresh.as_deref()).await?;
         let action = match known {
             // The task that renders wakes us.
             Known::NotYet => return Ok(Action::Done),

@@ -146,6 +146,12 @@ impl Project {
             || self.source_namespaces.iter().any(|pattern| glob::matches(pattern, namespace))
     }
 
+    /// The patterns of repositories as the project lists them: as long as they are the same, the same is permitted.
+    #[must_use]
+    pub fn source_rules(&self) -> &[String] {
+        &self.source_repos
+    }
+
     /// Whether a repository may be a source. A denial that applies beats every permission.
     #[must_use]
     pub fn permits_source(&self, url: &str) -> bool {

@@ -234,6 +234,13 @@ impl Repositories {
         lock(&self.0.mappings).get(url.key()).cloned()
     }
 
+    /// Whether credentials are kept that would be sent to a URL.
+    #[must_use]
+    pub fn has_credentials(&self, url: &str) -> bool {
+        let authorization = |url: RepositoryUrl| Credentials::authorization(&self.0.config.credentials, &url);
+        RepositoryUrl::parse(url).ok().and_then(authorization).is_some()
+    }
+
     /// The repository at a revision: a branch, a tag, a commit, a semantic version range over the tags, or `HEAD`
     /// (also as the empty string).
     ///

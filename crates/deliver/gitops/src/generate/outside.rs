@@ -99,6 +99,9 @@ impl Outside {
 impl Remote for Outside {
     fn repository(&self, repository: &Repository) -> Result<Arc<dyn Tree>, FetchError> {
         let Repository { url, reference, timeout, .. } = repository;
+        if let Some(refused) = self.places.refuses(url, &self.request) {
+            return Err(self.failed(refused));
+        }
         let open = self.places.repositories.open(url, reference, self.request.freshness);
         let opened = self.runtime.block_on(async { tokio::time::timeout(*timeout, open).await });
         let snapshot = match opened {
@@ -114,6 +117,9 @@ impl Remote for Outside {
     }
 
     fn file(&self, url: &str) -> Result<Option<bytes::Bytes>, FetchError> {
+        if let Some(refused) = self.places.refuses(url, &self.request) {
+            return Err(self.failed(refused));
+        }
         let found = self.runtime.block_on(self.places.repositories.file(url));
         let content = found.map_err(|error| self.failed(error))?;
         let digest = content.as_ref().map(|content| Sha256::digest(content).into());
@@ -127,6 +133,9 @@ impl Remote for Outside {
         let ChartReference { repository, name, version, devel } = chart;
         let repositories = &self.places.repositories;
         if repositories.mapping(repository).is_some() {
+            if let Some(refused) = self.places.refuses(repository, &self.request) {
+                return Err(self.failed(refused));
+            }
             let open = repositories.open(repository, "HEAD", self.request.freshness);
             let snapshot = self.runtime.block_on(open).map_err(|error| self.failed(error))?;
             let loaded = helm::load(&snapshot.tree, name).map_err(|error| self.failed(error))?;

@@ -52,6 +52,7 @@ fn request(sources: Value) -> Request {
         kube_version: "v1.34.0".to_owned(),
         api_versions: Arc::default(),
         seed: None,
+        permitted: None,
     }
 }
 

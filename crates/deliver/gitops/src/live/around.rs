@@ -8,7 +8,6 @@ use std::time::Duration;
 use client::backoff::Backoff;
 use client::dynamic::ListOptions;
 use client::{Api, Error, ResourceType, Resources};
-use sync::TrackingId;
 
 use super::{GroupKind, Live};
 
@@ -65,6 +64,7 @@ impl Live {
     /// Whether an object of a kind carries the mark of an Application. A kind that went away, or that nobody may list,
     /// has none.
     async fn has_marked(&self, kind: &ResourceType, namespace: Option<&str>) -> Result<bool, Error> {
+        let tracking = self.tracking();
         let api = Api::new(&self.client, kind);
         let mut options = ListOptions { metadata_only: true, limit: Some(PAGE), ..ListOptions::all() };
         loop {
@@ -73,7 +73,7 @@ impl Live {
                 Err(error) if error.is_not_found() || error.is_forbidden() => return Ok(false),
                 Err(error) => return Err(error),
             };
-            if page.items.iter().any(|object| TrackingId::of(object).is_some()) {
+            if page.items.iter().any(|object| tracking.owner(object).is_some()) {
                 return Ok(true);
             }
             match page.continue_token {

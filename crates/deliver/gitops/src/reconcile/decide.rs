@@ -20,6 +20,7 @@ use crate::clusters::Cluster;
 use crate::error::Error;
 use crate::metrics::Count;
 use crate::operation::{Deferred, Deployment, Operation, OperationPhase, Progress};
+use crate::secrets;
 use crate::status::{Compared, Findings};
 use crate::targets::Targets;
 
@@ -164,6 +165,11 @@ impl Pass<'_> {
             asked.clone()
         } else if let Some(state) = self.memory.interrupted.take() {
             let request = state["operation"].clone();
+            if request["sync"]["manifests"].as_array().is_some_and(|sent| !sent.is_empty()) {
+                // The state shows them without what Secrets hold.
+                let message = "the manifests that were sent along are gone; send them again";
+                return Ok(self.refused(request, "Error", message, findings));
+            }
             cut_off = Some(state);
             request
         } else if compared.failed.is_some() {
@@ -215,7 +221,7 @@ impl Pass<'_> {
     fn refused(&mut self, request: Value, phase: &str, message: &str, findings: &mut Findings) -> Outcome {
         self.memory.instead = None;
         let time = meta::format_time(self.now);
-        let state = json!({"operation": request, "phase": phase, "message": message, "startedAt": time,
+        let state = json!({"operation": secrets::shown(&request), "phase": phase, "message": message, "startedAt": time,
             "finishedAt": time, "syncResult": {"revision": ""}});
         findings.operation = Some(state.clone());
         self.memory.state = Some(state);
@@ -224,7 +230,7 @@ impl Pass<'_> {
 
     /// What a person asked for waits until a window permits it.
     fn blocked(&mut self, asked: Value, message: String, findings: &mut Findings) -> Outcome {
-        let before = self.state();
+        let (before, asked) = (self.state(), secrets::shown(&asked));
         let again = before["operation"] == asked && before["phase"] == "Running";
         let started = if again { before["startedAt"].clone() } else { meta::format_time(self.now).into() };
         let state = json!({"operation": asked, "phase": "Running", "message": message, "startedAt": started,

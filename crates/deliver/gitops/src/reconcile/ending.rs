@@ -9,7 +9,7 @@ use objects::meta;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::memory::Known;
+use super::memory::{Around, Known};
 use super::{LISTING, NoSite, Pass};
 use crate::clusters::Connection;
 use crate::deletion::{self, Outcome, Part, Running};
@@ -128,9 +128,9 @@ impl Pass<'_> {
         let urls = urls.map(|source| source.repo_url().to_owned()).collect();
         let counters = self.shared.follow_repositories(self.key, &urls);
         let catalog = cluster.resources.catalog().await?;
-        let versions = cluster.api_versions(&catalog);
-        let known =
-            self.memory.generation(self.shared, self.key, &application, counters, versions, None).await?;
+        let api_versions = cluster.api_versions(&catalog);
+        let around = Around { counters, api_versions, project: Arc::clone(&self.site().project) };
+        let known = self.memory.generation(self.shared, self.key, &application, around, None).await?;
         match known {
             Known::NotYet => Ok(Err(Unknown::NotYet(Action::Done))),
             Known::Failed { message, .. } => failed(&message),

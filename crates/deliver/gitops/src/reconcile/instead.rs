@@ -13,6 +13,7 @@ use crate::comparison::{Comparisons, Resource};
 use crate::error::Error;
 use crate::generate::{self, Failure, Generated, Request};
 use crate::operation::Deployment;
+use crate::secrets;
 use crate::status::Compared;
 use crate::targets::{self, Managed, Targets};
 
@@ -167,6 +168,7 @@ impl Pass<'_> {
         let (version, types) = (cluster.kube_version().await?, cluster.api_versions(&catalog));
         let mut request = Request::of(application, version, types, self.shared.seed().await?);
         request.sources = wish.pinned();
+        request.permitted = Some(Arc::clone(&self.site().project));
         let (shared, work, key) = (Arc::clone(self.shared), Arc::clone(self.work), self.key.clone());
         Ok(tokio::spawn(async move {
             let outcome = generate::generate(&shared.places, &shared.renderers, work, request, None).await;
@@ -179,7 +181,7 @@ impl Pass<'_> {
         let instead = self.memory.instead.as_mut().expect("its caller put it there");
         if let Some(rendering) = &mut instead.rendering {
             let Ok(outcome) = tokio::time::timeout(PATIENCE, rendering).await else {
-                let state = json!({"operation": instead.request, "phase": "Running", "message": "",
+                let state = json!({"operation": secrets::shown(&instead.request), "phase": "Running", "message": "",
                     "startedAt": instead.started, "syncResult": {"revision": ""}});
                 return Ok(Subject::NotYet(state));
             };

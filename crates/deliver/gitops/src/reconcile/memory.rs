@@ -11,6 +11,7 @@ use git::Freshness;
 use objects::Value;
 use serde_json::json;
 use sync::ResourceKey;
+use sync::project::Project;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use webhooks::{Push, refresh_paths};
@@ -91,6 +92,14 @@ struct Failed {
 
 /// A failed rendering is tried again after ever longer waits up to this one.
 const LONGEST_RETRY: Duration = Duration::from_secs(600);
+
+/// What a rendering depends on besides an Application's own spec.
+pub(super) struct Around {
+    /// State of each repository.
+    pub(super) counters: Vec<u64>,
+    pub(super) api_versions: Arc<Vec<String>>,
+    pub(super) project: Arc<Project>,
+}
 
 /// What a rendering is made for; if it is the same, so is the rendering.
 #[derive(Debug, Clone, PartialEq)]
@@ -245,15 +254,16 @@ impl Memory {
         shared: &Arc<Shared>,
         key: &Key,
         application: &Application,
-        counters: Vec<u64>,
-        api_versions: Arc<Vec<String>>,
+        around: Around,
         refresh: Option<&str>,
     ) -> Result<Known, client::Error> {
+        let Around { counters, api_versions, project } = around;
         let spec = json!([
             application.sources.iter().map(|source| &source.0).collect::<Vec<_>>(),
             application.destination,
             application.project,
             application.instance,
+            project.source_rules(),
         ]);
         let wanted = Wanted { spec, counters, api_versions };
         let ranged = |source: &Source| {
@@ -277,6 +287,7 @@ impl Memory {
             }
             let seed = shared.seed().await?;
             let mut request = Request::of(application, kube_version, Arc::clone(&wanted.api_versions), seed);
+            request.permitted = Some(project);
             if refresh.is_some() {
                 request.freshness = Freshness::Latest;
                 request.refetch = refresh == Some("hard");

@@ -13,12 +13,12 @@ use test_kit::{FileServer, ImageRegistry, Serving, find_program, free_port};
 use super::world::{URL, World, automated};
 
 /// A repository made by the real `helm`.
-struct Published {
+pub(crate) struct Published {
     directory: tempfile::TempDir,
 }
 
 impl Published {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let this = Self { directory: tempfile::tempdir().unwrap() };
         std::fs::create_dir(this.path("served")).unwrap();
         this
@@ -29,7 +29,7 @@ impl Published {
     }
 
     /// Publishes a chart of one ConfigMap and brings the index up to date.
-    fn chart(&self, name: &str, version: &str) {
+    pub(crate) fn chart(&self, name: &str, version: &str) {
         let source = self.path(&format!("sources/{name}"));
         std::fs::create_dir_all(source.join("templates")).unwrap();
         let metadata = format!("apiVersion: v2\nname: {name}\nversion: {version}\n");
@@ -41,7 +41,7 @@ impl Published {
         self.helm(&["repo", "index", "served"]);
     }
 
-    fn served(&self) -> std::path::PathBuf {
+    pub(crate) fn served(&self) -> std::path::PathBuf {
         self.path("served")
     }
 
@@ -59,6 +59,15 @@ fn helm(directory: &Path, arguments: &[&str]) {
         .output()
         .unwrap();
     assert!(output.status.success(), "helm {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What tells the credentials of a repository, of one project where that is not empty.
+pub(crate) fn secret_of(name: &str, url: &str, username: &str, password: &str, project: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": format!("repo-{name}"), "namespace": "argocd", "labels": {"argocd.argoproj.io/secret-type": "repository"}},
+        "stringData": {"url": url, "type": "helm", "username": username, "password": password, "project": project},
+    })
 }
 
 async fn create(world: &World, name: &str, sources: Value) {

@@ -15,5 +15,6 @@ mod projects;
 mod rollback;
 mod roots;
 mod sets;
+mod tenancy;
 mod webhooks;
 mod world;
