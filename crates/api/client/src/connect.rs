@@ -1,4 +1,4 @@
-//! From a kubeconfig to a client, as `kubectl` reads one.
+//! From a kubeconfig to a client, as `kubectl` reads one, and from a Pod's service account.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kube::Client;
-use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{Config, InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 /// How long a server may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -64,6 +64,8 @@ pub enum ConnectError {
         #[source]
         source: Box<KubeconfigError>,
     },
+    #[error("use the service account of this Pod")]
+    InCluster(#[source] Box<InClusterError>),
     #[error("make a client for {server}")]
     Client {
         server: String,
@@ -106,6 +108,20 @@ pub async fn connect(paths: &[PathBuf], context: Option<&str>) -> Result<Connect
         server_name: cluster.tls_server_name,
         insecure: cluster.insecure_skip_tls_verify == Some(true),
     })
+}
+
+/// A client that acts as the service account of the Pod that this process runs in, by the token that the kubelet keeps
+/// fresh. Nothing is asked of the server yet.
+///
+/// # Errors
+/// If this is no Pod, or one that was given no token.
+pub fn in_cluster() -> Result<Client, ConnectError> {
+    let mut config = Config::incluster().map_err(|source| ConnectError::InCluster(Box::new(source)))?;
+    config.connect_timeout = Some(CONNECT);
+    // The callers decide what is tried again.
+    config.default_retry = false;
+    let server = config.cluster_url.to_string();
+    Client::try_from(config).map_err(|source| ConnectError::Client { server, source: Box::new(source) })
 }
 
 fn read(paths: &[PathBuf]) -> Result<Kubeconfig, ConnectError> {

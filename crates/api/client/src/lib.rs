@@ -2,7 +2,7 @@
 //!
 //! Owns what every controller needs on top of [`kube::Client`]: dynamic objects ([`dynamic`]), discovery
 //! ([`discovery`]), list-and-watch ([`watch`]), the reconcile loop ([`controller`]), Events ([`events`]), logs
-//! ([`logs`]), waiting for a state ([`wait`]), counting what was asked ([`requests`]), clients for clusters elsewhere
+//! ([`logs`]), one leader among several processes ([`lease`]), waiting for a state ([`wait`]), counting what was asked ([`requests`]), clients for clusters elsewhere
 //! ([`remote`]), and the way from a kubeconfig to a client ([`mod@connect`]).
 //!
 //! What must hold:
@@ -26,6 +26,7 @@ pub mod dynamic;
 mod error;
 pub mod events;
 pub mod hash;
+pub mod lease;
 pub mod logs;
 pub mod remote;
 pub mod requests;

@@ -1,6 +1,8 @@
 //! The client's parts against a real API server in this process.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod lease;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
