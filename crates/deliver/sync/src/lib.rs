@@ -3,7 +3,8 @@
 //! Owns what Argo CD decides between Git and a cluster: whose a live object is ([`tracking`]), whether it differs
 //! from its manifest ([`mod@compare`]), in which order a sync proceeds ([`plan`]), how well an object does
 //! ([`health`]), what that says of the application ([`status`]), what its project permits and when ([`project`],
-//! [`windows`]), what nobody manages ([`orphans`]), and when to sync, heal and retry ([`automatic`], [`schedule`]).
+//! [`windows`]), what nobody manages ([`orphans`]), how it changes hands ([`takeover`]), and when to sync, heal and retry
+//! ([`automatic`], [`schedule`]).
 //!
 //! What must hold: everything is a function of its arguments (the time is one of them), a manifest is never
 //! changed, and a comparison never calls a field different that Git does not mention. Keeps out reading, rendering,
@@ -25,6 +26,7 @@ pub mod plan;
 pub mod project;
 pub mod schedule;
 pub mod status;
+pub mod takeover;
 pub mod tracking;
 pub mod windows;
 
