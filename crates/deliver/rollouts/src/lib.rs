@@ -15,6 +15,7 @@
 mod conditions;
 mod controller;
 mod counts;
+mod definitions;
 mod hash;
 mod plan;
 mod replica_set;
@@ -23,3 +24,4 @@ mod status;
 mod steps;
 
 pub use controller::{SERVICE_ACCOUNT, rules, run};
+pub use definitions::definitions;
