@@ -201,6 +201,8 @@ pub(crate) struct Clusters {
     /// By server.
     remote: Mutex<Remotes>,
     namespace: String,
+    /// The part of the local cluster that is managed, whatever Secrets say of it.
+    scope: Scope,
     triggers: mpsc::Sender<Key>,
 }
 
@@ -214,7 +216,7 @@ pub(crate) struct Place {
     pub(crate) name: String,
     /// Whose cluster it is; empty if everybody's.
     pub(crate) project: String,
-    scope: Option<Arc<Registered>>,
+    scopes: Vec<Scope>,
 }
 
 impl Place {
@@ -222,23 +224,17 @@ impl Place {
         ClusterName { server: &self.cluster.server, name: &self.name, project: &self.project }
     }
 
-    /// Why an object cannot be managed on a cluster whose Secret lists namespaces.
+    /// Why an object cannot be managed on a cluster of which only some namespaces are.
     pub(crate) fn refuses(&self, kind: &str, namespace: &str, name: &str) -> Option<String> {
-        let registered = self.scope.as_ref().filter(|registered| !registered.namespaces.is_empty())?;
-        if namespace.is_empty() {
-            let message = format!("Cluster level {kind} {name:?} can not be managed when in namespaced mode");
-            return (!registered.cluster_resources).then_some(message);
-        }
-        let managed = registered.namespaces.iter().any(|managed| managed == namespace);
-        (!managed).then(|| format!("Namespace {namespace:?} for {kind} {name:?} is not managed"))
+        self.scopes.iter().find_map(|scope| scope.refuses(kind, namespace, name))
     }
 }
 
 impl Clusters {
-    pub(crate) fn new(client: Client, namespace: String, triggers: mpsc::Sender<Key>) -> Self {
-        let live = Live::new(client.clone(), namespace.clone(), Scope::default(), triggers.clone());
+    pub(crate) fn new(client: Client, namespace: String, scope: Scope, triggers: mpsc::Sender<Key>) -> Self {
+        let live = Live::new(client.clone(), namespace.clone(), scope.clone(), triggers.clone());
         let local = Cluster::new(IN_CLUSTER_SERVER, client, live, Connection::Up);
-        Self { local: Arc::new(local), remote: Mutex::default(), namespace, triggers }
+        Self { local: Arc::new(local), remote: Mutex::default(), namespace, scope, triggers }
     }
 
     /// The cluster of a destination, and whether it was not in use before.
@@ -256,19 +252,21 @@ impl Clusters {
                     cluster: Arc::clone(&self.local),
                     name: IN_CLUSTER_NAME.to_owned(),
                     project: String::new(),
-                    scope: None,
+                    scopes: vec![self.scope.clone()],
                 };
                 return Ok((place, false));
             }
             Found::Registered(registered) => registered,
         };
+        let mut scopes = vec![registered.scope()];
         let (cluster, new) = if registered.server == IN_CLUSTER_SERVER {
+            scopes.push(self.scope.clone());
             (Arc::clone(&self.local), false)
         } else {
             self.reach(&registered).await?
         };
         let (name, project) = (registered.name.clone(), registered.project.clone());
-        Ok((Place { cluster, name, project, scope: Some(registered) }, new))
+        Ok((Place { cluster, name, project, scopes }, new))
     }
 
     async fn reach(&self, registered: &Arc<Registered>) -> Result<(Arc<Cluster>, bool), String> {
@@ -282,11 +280,8 @@ impl Clusters {
         let remote = registered.remote.as_ref().map_err(|reason| format!("cluster {name:?}: {reason}"))?;
         let client = remote::connect(remote).await;
         let client = client.map_err(|error| format!("cluster {name:?}: {}", error.message()))?;
-        let scope = Scope {
-            namespaces: registered.namespaces.clone(),
-            cluster_resources: registered.cluster_resources,
-        };
-        let live = Live::new(client.clone(), self.namespace.clone(), scope, self.triggers.clone());
+        let live =
+            Live::new(client.clone(), self.namespace.clone(), registered.scope(), self.triggers.clone());
         let cluster = Arc::new(Cluster::new(server, client, live, Connection::Unknown));
         let entry = (Arc::clone(registered), Arc::clone(&cluster));
         // Two passes may come here at once; the first one's is kept.

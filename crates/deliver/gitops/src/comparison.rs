@@ -144,7 +144,10 @@ async fn compare(
     key: ResourceKey,
     target: Option<&Target>,
 ) -> Result<Option<(ResourceKey, Compared)>, Error> {
+    // What is outside of the managed part of a cluster may not even be looked at there.
+    let outside = context.site.place.refuses(&key.kind, &key.namespace, &key.name).is_some();
     let live = match target {
+        _ if outside => None,
         Some(target) => match &target.resource {
             Some(resource) => read(context.client, resource, &key).await?,
             None => None,

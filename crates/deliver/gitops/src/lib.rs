@@ -36,6 +36,8 @@ mod live;
 mod metrics;
 mod neighbours;
 mod operation;
+mod ownership;
+mod permissions;
 mod places;
 mod preview;
 mod reconcile;
@@ -51,15 +53,16 @@ use std::time::Duration;
 
 use client::controller::Controller;
 use client::{Client, resource};
-use objects::Value;
-use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub use bootstrap::{Bootstrap, BootstrapError, BootstrapRequest, bootstrap};
 pub use definitions::definitions;
 pub use error::Error;
+pub use live::Scope;
 pub use metrics::{Counts, Exposition, Metrics};
+pub use ownership::{ArgoCd, Claim, NOTE, Ownership, argo_cd, follow_argo_cd, release_claim};
+pub use permissions::{Permissions, permissions, rules};
 pub use preview::{Preview, PreviewError, PreviewRequest, Previewed, Refresh, preview};
 pub use render::{RenderError, RenderRequest, render};
 pub use webhooks::{WEBHOOK_PATH, Webhooks};
@@ -86,6 +89,10 @@ pub struct Settings {
     pub generation_retry: Duration,
     /// How often a chart repository is asked for a newer version in an Application's range.
     pub chart_polling: Duration,
+    /// The part of the cluster that is managed and watched, of the cluster that the controller talks to.
+    pub scope: Scope,
+    /// Which Applications and ApplicationSets are this controller's.
+    pub ownership: Ownership,
 }
 
 impl Default for Settings {
@@ -99,6 +106,8 @@ impl Default for Settings {
             wave_deadline: Duration::from_secs(30 * 60),
             generation_retry: Duration::from_secs(30),
             chart_polling: Duration::from_secs(180),
+            scope: Scope::default(),
+            ownership: Ownership::default(),
         }
     }
 }
@@ -176,6 +185,7 @@ impl GitOps {
         let background = tokio::spawn(Arc::clone(&shared).run_background(stop.clone()));
         let sets = tokio::spawn(sets::run(sets, set_triggers, stop.clone()));
         let fetches = tokio::spawn(webhooks::fetch(Arc::clone(&shared), told, stop.clone()));
+        let claims = tokio::spawn(ownership::wake(Arc::clone(&shared), stop.clone()));
         let namespace = shared.settings.namespace.clone();
         let options = client::watch::WatchOptions {
             namespace: Some(namespace),
@@ -193,16 +203,7 @@ impl GitOps {
         stop.cancel();
         let _ = fetches.await;
         let _ = sets.await;
+        let _ = claims.await;
         let _ = background.await;
     }
-}
-
-/// The permissions the controller needs: it applies whatever repositories describe.
-#[must_use]
-pub fn rules() -> Vec<(&'static str, Value)> {
-    let rules = json!([
-        {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
-        {"nonResourceURLs": ["*"], "verbs": ["get"]},
-    ]);
-    vec![(SERVICE_ACCOUNT, rules)]
 }

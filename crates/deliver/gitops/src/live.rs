@@ -26,14 +26,27 @@ type GroupKind = (String, String);
 
 /// The part of a cluster that is managed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Scope {
+pub struct Scope {
     /// Empty for all.
-    pub(crate) namespaces: Vec<String>,
+    pub namespaces: Vec<String>,
     /// Whether objects without a namespace are managed in spite of a list of namespaces.
-    pub(crate) cluster_resources: bool,
+    pub cluster_resources: bool,
 }
 
 impl Scope {
+    /// Why an object is outside of it; `None` if it is inside.
+    pub(crate) fn refuses(&self, kind: &str, namespace: &str, name: &str) -> Option<String> {
+        if self.namespaces.is_empty() {
+            return None;
+        }
+        if namespace.is_empty() {
+            let message = format!("Cluster level {kind} {name:?} can not be managed when in namespaced mode");
+            return (!self.cluster_resources).then_some(message);
+        }
+        let managed = self.namespaces.iter().any(|managed| managed == namespace);
+        (!managed).then(|| format!("Namespace {namespace:?} for {kind} {name:?} is not managed"))
+    }
+
     /// The watches that a kind takes: `None` is one over all of the cluster.
     pub(crate) fn watches(&self, kind: &ResourceType) -> Vec<Option<String>> {
         match (self.namespaces.is_empty(), kind.namespaced) {

@@ -19,7 +19,7 @@ use client::{Api, Key, resource};
 use jiff::Timestamp;
 use objects::{Value, meta, patch};
 use serde_json::json;
-use sync::{ResourceKey, annotations};
+use sync::{ResourceKey, annotations, takeover};
 
 use crate::application::Application;
 use crate::apply::Absent;
@@ -48,7 +48,12 @@ async fn counted(shared: Arc<Shared>, key: Key, work: Arc<Work>) -> Result<Actio
         shared.forget(&key);
         return Ok(Action::Done);
     };
-    if meta::annotation(&object, annotations::SKIP_RECONCILE) == Some("true") {
+    if !shared.settings.ownership.covers(&object) {
+        shared.forget(&key);
+        return Ok(Action::Done);
+    }
+    // Of what was taken from Argo CD, that one alone is told so.
+    if takeover::skips(&object) && takeover::stage(&object) != takeover::Stage::Taken {
         return Ok(Action::Done);
     }
     let mut memory = shared.take_memory(&key);

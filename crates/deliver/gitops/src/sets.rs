@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use webhooks::{PullRequest, Push};
 
 use crate::error::Error;
+use crate::ownership::{self, Claim};
 use crate::reconcile::Shared;
 use answers::Answers;
 use rollout::Rolled;
@@ -81,6 +82,7 @@ const RESYNC: Duration = Duration::from_secs(600);
 pub(crate) async fn run(sets: Arc<Sets>, woken: mpsc::Receiver<Key>, shutdown: CancellationToken) {
     let shared = &sets.shared;
     let beside = tokio::spawn(Arc::clone(&sets).follow_beside());
+    let claims = tokio::spawn(Arc::clone(&sets).follow_claims());
     let namespace = Some(shared.settings.namespace.clone());
     let here = || WatchOptions { namespace: namespace.clone(), ..WatchOptions::metadata() };
     let passes = Arc::clone(&sets);
@@ -96,6 +98,7 @@ pub(crate) async fn run(sets: Arc<Sets>, woken: mpsc::Receiver<Key>, shutdown: C
         .await;
     sets.stop.cancel();
     let _ = beside.await;
+    let _ = claims.await;
     let mut watched = std::mem::take(&mut *lock(&sets.watched));
     while watched.join_next().await.is_some() {}
 }
@@ -106,6 +109,11 @@ async fn pass(sets: Arc<Sets>, key: Key) -> Result<Action, Error> {
         sets.forget(&key);
         return Ok(Action::Done);
     };
+    // Argo CD has no way of leaving one ApplicationSet alone, so none can be taken from it.
+    if sets.shared.settings.ownership.now() != Claim::All {
+        sets.forget(&key);
+        return Ok(Action::Done);
+    }
     if let Some(wait) = sets.too_soon(&key) {
         return Ok(Action::RequeueAfter(wait));
     }
@@ -364,6 +372,21 @@ impl Sets {
             let all: Vec<Key> = lock(&self.memories).keys().cloned().collect();
             self.wake(all).await;
         }
+    }
+
+    /// Looks at every set anew when it becomes, or is no longer, this controller's.
+    async fn follow_claims(self: Arc<Self>) {
+        let shared = &self.shared;
+        let (kind, ownership) = (&resource::APPLICATION_SETS, &shared.settings.ownership);
+        ownership::follow(
+            &shared.client,
+            kind,
+            &shared.settings.namespace,
+            ownership,
+            &self.triggers,
+            &self.stop,
+        )
+        .await;
     }
 
     async fn wake(&self, keys: Vec<Key>) {

@@ -6,6 +6,8 @@ use base64::Engine as _;
 use client::remote::{Remote, Verification};
 use objects::{Value, meta};
 
+use crate::live::Scope;
+
 /// What makes a Secret a cluster's.
 pub(super) const SELECTOR: &str = "argocd.argoproj.io/secret-type=cluster";
 
@@ -75,6 +77,11 @@ impl Registered {
 }
 
 impl Registered {
+    /// The part of the cluster that the Secret says is managed.
+    pub(crate) fn scope(&self) -> Scope {
+        Scope { namespaces: self.namespaces.clone(), cluster_resources: self.cluster_resources }
+    }
+
     /// The cluster as generators of ApplicationSets see it.
     pub(crate) fn as_cluster(&self) -> applicationsets::Cluster {
         applicationsets::Cluster {

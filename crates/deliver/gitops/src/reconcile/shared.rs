@@ -45,7 +45,12 @@ impl Shared {
     pub(crate) fn new(config: Config, triggers: mpsc::Sender<Key>) -> Self {
         let Config { client, repositories, charts, settings } = config;
         let secrets = Some((client.clone(), settings.namespace.clone()));
-        let clusters = Clusters::new(client.clone(), settings.namespace.clone(), triggers.clone());
+        let clusters = Clusters::new(
+            client.clone(),
+            settings.namespace.clone(),
+            settings.scope.clone(),
+            triggers.clone(),
+        );
         Self {
             beside: Arc::new(Beside::new()),
             clusters,
