@@ -9,15 +9,16 @@ use crate::kube::Reference;
 use crate::{process, tools};
 
 /// The suites by name, each with the crate and the tests that it is.
-const SUITES: [(&str, &str, &str); 5] = [
+const SUITES: [(&str, &str, &str); 6] = [
     ("api", "apiserver", "conformance::"),
     ("clients", "apiserver", "clients::"),
     ("gitops", "gitops", "behaviour::"),
     ("helm", "apiserver", "tours::helm_does_the_same"),
+    ("install", "mainstay", "install::"),
     ("kubectl", "apiserver", "tours::kubectl_prints_the_same"),
 ];
 /// The suites without a recording: they say themselves whether all went well.
-const UNRECORDED: [&str; 2] = ["clients", "gitops"];
+const UNRECORDED: [&str; 3] = ["clients", "gitops", "install"];
 
 /// `cargo xtask conformance SUITE [--record] [FILE]`
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {

@@ -34,7 +34,8 @@ cargo xtask COMMAND
                    `[--cases N] [--seed N]`
   conformance NAME [--record] [FILE]
                    one suite against the real kube-apiserver and ours (`--record`: write its answers down):
-                   `api` (requests), `kubectl` and `helm` (tours of commands);
+                   `api` (requests), `kubectl` and `helm` (tours of commands), `gitops` and `install` (the
+                   controllers, and the processes that an installation runs);
                    `clients`: the Python and the JavaScript client against ours
   kube [build]     build the real kube-apiserver and etcd into target/tools and run them
   tidy             check layers, sizes, module headers and texts

@@ -3,6 +3,7 @@
 mod admin;
 mod app;
 mod connect;
+mod install;
 mod render;
 mod spec;
 
@@ -22,6 +23,9 @@ pub(crate) use app::{
     Wait,
 };
 pub(crate) use connect::{Connect, Filter, Format, Selected};
+pub(crate) use install::{
+    Controller, Install, ManifestFormat, Scope, Takeover, TakeoverCommand, TakeoverStatus, Uninstall,
+};
 pub(crate) use render::{Output as RenderOutput, Render};
 pub(crate) use spec::{SpecFlags, SyncPolicy};
 
@@ -63,6 +67,14 @@ pub(crate) enum Command {
     Render(Box<Render>),
     /// Work with the images of a data directory.
     Image(Image),
+    /// Print (or apply) what runs the controllers on an existing cluster, or write it as a Helm chart.
+    Install(Box<Install>),
+    /// Print (or delete) what `install` put on a cluster; Applications stay.
+    Uninstall(Uninstall),
+    /// Move Applications between Argo CD and Mainstay, one by one, and back.
+    Takeover(Takeover),
+    /// Run the controllers of Applications and ApplicationSets against an existing cluster; what `install` starts there.
+    Controller(Box<Controller>),
     /// The HTTP service that the examples deploy, configured by its environment.
     #[command(hide = true)]
     DemoService,

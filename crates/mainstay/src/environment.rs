@@ -23,8 +23,19 @@ pub(crate) struct Environment {
     kubeconfig: Vec<PathBuf>,
     /// On whose behalf sudo runs this.
     pub(crate) caller: Option<Caller>,
+    /// The Pod that this runs in, as far as it is told.
+    pub(crate) pod: Pod,
     /// The arguments, without the program's name.
     pub(crate) arguments: Vec<OsString>,
+}
+
+/// What Kubernetes tells a process of where it runs.
+#[derive(Debug, Default)]
+pub(crate) struct Pod {
+    pub(crate) name: Option<String>,
+    pub(crate) namespace: Option<String>,
+    /// Whether the cluster's API can be found from here.
+    pub(crate) in_cluster: bool,
 }
 
 impl Environment {
@@ -40,6 +51,11 @@ impl Environment {
                 .map(|paths| env::split_paths(&paths).collect())
                 .unwrap_or_default(),
             caller: Caller::from_sudo(variable("SUDO_UID").as_deref(), variable("SUDO_GID").as_deref()),
+            pod: Pod {
+                name: variable("POD_NAME"),
+                namespace: variable("POD_NAMESPACE"),
+                in_cluster: variable("KUBERNETES_SERVICE_HOST").is_some(),
+            },
             arguments: env::args_os().skip(1).collect(),
         }
     }
@@ -80,6 +96,14 @@ impl Environment {
                 own.display()
             ),
         }
+    }
+
+    /// Whether the Pod's own service account is meant: nobody named another way to a cluster.
+    pub(crate) fn is_in_cluster(&self, typed: &cli::Connect) -> bool {
+        self.pod.in_cluster
+            && typed.kubeconfig.is_none()
+            && typed.context.is_none()
+            && self.kubeconfig.is_empty()
     }
 
     /// Where a command keeps what it fetched, apart from any data directory.

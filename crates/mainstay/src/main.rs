@@ -9,10 +9,12 @@ mod app;
 mod applicationsets;
 mod cli;
 mod clusters;
+mod controller;
 mod data_dir;
 mod down;
 mod environment;
 mod image;
+mod installation;
 mod preflight;
 mod privilege;
 mod projects;
@@ -21,6 +23,7 @@ mod render;
 mod repositories;
 mod settings;
 mod sources;
+mod takeover;
 mod up;
 mod why_command;
 
@@ -54,7 +57,7 @@ fn main() -> ExitCode {
     let environment = Environment::read();
     allocator::return_memory_in_the_background();
     let log = match cli.command {
-        Command::DemoService => "info",
+        Command::DemoService | Command::Controller(_) => "info",
         _ => DEFAULT_LOG,
     };
     tracing_subscriber::fmt()
@@ -93,6 +96,14 @@ fn run(cli: Cli, environment: &Environment) -> Result<ExitCode> {
             Command::RepoCreds(creds) => return Ok(ended(repositories::templates(creds, environment).await)),
             Command::Cluster(cluster) => return Ok(ended(clusters::run(cluster, environment).await)),
             Command::Why(why) => return Ok(ended(why_command::run(why, environment).await)),
+            Command::Install(install) => {
+                return Ok(ended(installation::install(&install, environment).await));
+            }
+            Command::Uninstall(typed) => {
+                return Ok(ended(installation::uninstall(&typed, environment).await));
+            }
+            Command::Takeover(takeover) => return Ok(ended(takeover::run(takeover, environment).await)),
+            Command::Controller(controller) => controller::run(&controller, environment).await,
             Command::Up(up) => up::run(&up, environment).await,
             Command::Down(down) => down::run(&down, environment).await,
             Command::Image(image) => match image.command {

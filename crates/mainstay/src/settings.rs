@@ -72,8 +72,8 @@ impl Settings {
             file.sources.into_iter().map(|(url, path)| (url, directory.join(path))).collect();
         sources.extend(typed.sources.iter().map(|(url, path)| (url.clone(), directory.join(path))));
         let mut mirrors = file.mirrors;
-        for (host, url) in &typed.mirrors {
-            mirrors.entry(host.clone()).or_default().insert(0, url.clone());
+        for (host, urls) in self::mirrors(&typed.mirrors) {
+            mirrors.entry(host).or_default().splice(0..0, urls);
         }
         let mut allow_privileged = file.allow_privileged;
         allow_privileged.extend(typed.allow_privileged.iter().cloned());
@@ -92,6 +92,15 @@ impl Settings {
             webhooks: typed.webhooks.or(file.webhooks),
         })
     }
+}
+
+/// Mirrors by host; what is named last is asked first.
+pub(crate) fn mirrors(typed: &[(String, String)]) -> BTreeMap<String, Vec<String>> {
+    let mut mirrors: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (host, url) in typed {
+        mirrors.entry(host.clone()).or_default().insert(0, url.clone());
+    }
+    mirrors
 }
 
 fn read(path: &Path) -> Result<File> {

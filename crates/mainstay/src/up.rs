@@ -7,7 +7,7 @@ mod prerequisites;
 mod progress;
 mod ranges;
 pub(crate) mod signals;
-mod tasks;
+pub(crate) mod tasks;
 mod traffic;
 mod watching;
 

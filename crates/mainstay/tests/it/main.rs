@@ -7,6 +7,7 @@ mod commands;
 mod crash;
 mod demo;
 mod images;
+mod install;
 mod kubectl;
 mod platform;
 mod quiet;

@@ -217,6 +217,15 @@ pub(crate) fn kubectl(kubeconfig: &Path, arguments: &[&str]) -> Result<String, S
     run_kubectl(kubeconfig, arguments, "")
 }
 
+/// As [`kubectl`], with something to read.
+pub(crate) fn kubectl_with_input(
+    kubeconfig: &Path,
+    arguments: &[&str],
+    input: &str,
+) -> Result<String, String> {
+    run_kubectl(kubeconfig, arguments, input)
+}
+
 fn run_kubectl(kubeconfig: &Path, arguments: &[&str], input: &str) -> Result<String, String> {
     use std::io::Write as _;
     let mut child = Command::new(find_program("kubectl"))
