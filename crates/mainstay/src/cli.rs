@@ -4,6 +4,7 @@ mod admin;
 mod app;
 mod connect;
 mod install;
+mod rbac;
 mod render;
 mod spec;
 
@@ -26,6 +27,7 @@ pub(crate) use connect::{Connect, Filter, Format, Selected};
 pub(crate) use install::{
     Controller, Install, ManifestFormat, Scope, Takeover, TakeoverCommand, TakeoverStatus, Uninstall,
 };
+pub(crate) use rbac::{Can, Rbac, RbacCommand, Validate};
 pub(crate) use render::{Output as RenderOutput, Render};
 pub(crate) use spec::{SpecFlags, SyncPolicy};
 
@@ -73,6 +75,8 @@ pub(crate) enum Command {
     Uninstall(Uninstall),
     /// Move Applications between Argo CD and Mainstay, one by one, and back.
     Takeover(Takeover),
+    /// Ask what the policy of argocd-rbac-cm permits, and what is wrong with it.
+    Rbac(Rbac),
     /// Run the controllers of Applications and ApplicationSets against an existing cluster; what `install` starts there.
     Controller(Box<Controller>),
     /// The HTTP service that the examples deploy, configured by its environment.

@@ -18,6 +18,7 @@ mod installation;
 mod preflight;
 mod privilege;
 mod projects;
+mod rbac;
 mod remote;
 mod render;
 mod repositories;
@@ -102,6 +103,7 @@ fn run(cli: Cli, environment: &Environment) -> Result<ExitCode> {
             Command::Uninstall(typed) => {
                 return Ok(ended(installation::uninstall(&typed, environment).await));
             }
+            Command::Rbac(rbac) => return Ok(ended(rbac::run(rbac, environment).await)),
             Command::Takeover(takeover) => return Ok(ended(takeover::run(takeover, environment).await)),
             Command::Controller(controller) => controller::run(&controller, environment).await,
             Command::Up(up) => up::run(&up, environment).await,
