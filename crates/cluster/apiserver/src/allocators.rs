@@ -250,8 +250,7 @@ impl Allocators {
             match wanted.parse::<Ipv4Addr>() {
                 Ok(address) if !self.range.usable(address) => {
                     let detail = format!(
-                        "failed to allocate IP {address}: the provided IP ({address}) is not in the valid range. The range of valid IPs is {}",
-                        self.range
+                        "failed to allocate IP {address}: the provided network does not match the current range"
                     );
                     problems.push(FieldError::invalid(field, json!([wanted]), detail));
                 }
@@ -260,11 +259,13 @@ impl Allocators {
                     problems.push(FieldError::invalid(field, json!([wanted]), detail));
                 }
                 Ok(address) => reserved.addresses.push(address),
-                Err(_) => problems.push(FieldError::invalid(
-                    field,
-                    json!([wanted]),
-                    "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-                )),
+                // Validation lets no other text pass: it is an IPv6 address, or has leading zeros.
+                Err(_) => {
+                    let detail = format!(
+                        "failed to allocate IP {wanted}: the provided network does not match the current range"
+                    );
+                    problems.push(FieldError::invalid(field, json!([wanted]), detail));
+                }
             }
         }
         spec["clusterIP"] = wanted.clone().into();
@@ -309,9 +310,9 @@ fn node_ports(
         _ => false,
     };
     let mut own: BTreeSet<u16> = BTreeSet::new();
-    for (at, port) in
-        service.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten().enumerate()
-    {
+    // Indexing would write a null where a Service has no ports.
+    let ports = service.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
+    for (at, port) in ports.into_iter().flatten().enumerate() {
         let given =
             port["nodePort"].as_u64().and_then(|given| u16::try_from(given).ok()).filter(|given| *given != 0);
         let field = format!("spec.ports[{at}].nodePort");

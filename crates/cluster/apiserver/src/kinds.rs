@@ -101,12 +101,33 @@ pub(crate) fn random_suffix() -> String {
 
 /// What belongs to reading the object: other spellings of its fields.
 pub(crate) fn complete(resource: &Resource, object: &mut Value) {
+    complete_owners(object);
     match (resource.group.as_str(), resource.plural.as_str()) {
         ("", "secrets") => merge_string_data(object),
         ("apps", "daemonsets") => {
             meta::set_annotation(object, "deprecated.daemonset.template.generation", Some("1"));
         }
+        ("discovery.k8s.io", "endpointslices") => write_conditions(object),
         _ => {}
+    }
+}
+
+/// Upstream's type has these fields of an owner even when they are empty, which validation then refuses.
+fn complete_owners(object: &mut Value) {
+    let owners = object.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut);
+    for owner in owners.into_iter().flatten().filter_map(Value::as_object_mut) {
+        for field in ["apiVersion", "kind", "name", "uid"] {
+            owner.entry(field).or_insert_with(|| "".into());
+        }
+    }
+}
+
+/// Upstream's type writes the conditions of an endpoint even when there are none.
+fn write_conditions(slice: &mut Value) {
+    for endpoint in slice.get_mut("endpoints").and_then(Value::as_array_mut).into_iter().flatten() {
+        if endpoint.is_object() && endpoint["conditions"].is_null() {
+            endpoint["conditions"] = json!({});
+        }
     }
 }
 
@@ -139,6 +160,7 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) {
 /// Before defaults: keeps the part that the path does not speak of as it was.
 pub(crate) fn prepare_update(call: &Call, old: &Value, new: &mut Value) {
     let resource = &call.resource;
+    complete_owners(new);
     match call.info.subresource.as_str() {
         "status" => keep_all_but_status(resource, old, new),
         "finalize" => namespace::keep_all_but_finalizers(old, new),
@@ -158,6 +180,7 @@ pub(crate) fn prepare_update(call: &Call, old: &Value, new: &mut Value) {
             }
         }
         ("", "secrets") => merge_string_data(new),
+        ("discovery.k8s.io", "endpointslices") => write_conditions(new),
         ("", "services") if call.info.subresource.is_empty() => service::adapt(old, new),
         ("apiextensions.k8s.io", "customresourcedefinitions") => definition::prepare(call, Some(old), new),
         _ => {}
@@ -196,7 +219,8 @@ fn keep_all_but_status(resource: &Resource, old: &Value, new: &mut Value) {
     }
 }
 
-/// A Job without a selector of its own selects the Pods that carry its uid.
+/// A Job without a selector of its own selects the Pods that carry its uid. Labels and a selector that are given stay:
+/// validation tells what is wrong with them.
 fn select_own_pods(job: &mut Value) {
     if job["spec"]["manualSelector"] == true || !job["spec"].is_object() {
         return;
@@ -204,7 +228,7 @@ fn select_own_pods(job: &mut Value) {
     let (name, uid) = (meta::name(job).to_owned(), meta::uid(job).to_owned());
     let spec = &mut job["spec"];
     if !spec["template"].is_object() {
-        return;
+        spec["template"] = json!({});
     }
     for (label, value) in [
         ("batch.kubernetes.io/controller-uid", &uid),
@@ -212,9 +236,14 @@ fn select_own_pods(job: &mut Value) {
         ("controller-uid", &uid),
         ("job-name", &name),
     ] {
-        meta::set_label(&mut spec["template"], label, Some(value));
+        if meta::label(&spec["template"], label).is_none() {
+            meta::set_label(&mut spec["template"], label, Some(value));
+        }
     }
-    spec["selector"] = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
+    let labels = &mut spec["selector"]["matchLabels"];
+    if labels.get("batch.kubernetes.io/controller-uid").is_none() {
+        labels["batch.kubernetes.io/controller-uid"] = uid.into();
+    }
 }
 
 /// `stringData` is write-only: its values go into `data`, encoded.

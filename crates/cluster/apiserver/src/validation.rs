@@ -1,12 +1,28 @@
 //! Whether an object may be stored: upstream's rules and words, as far as they keep later readers safe.
 
-mod core;
+mod addresses;
+mod admission;
+mod autoscaler;
+mod certificate;
+mod classes;
+mod cluster;
+mod config;
 mod definition;
+mod endpoints;
+mod field;
+mod flow;
+mod ingress;
+mod job;
+mod limits;
 mod metadata;
 mod names;
 mod pod;
-mod required;
+mod rbac;
+mod resources;
 pub(crate) mod rules;
+mod selector;
+mod service;
+mod storage;
 mod structure;
 mod workload;
 
@@ -25,7 +41,6 @@ pub(crate) fn check(call: &Call, old: Option<&Value>, object: &Value) -> Result<
     metadata::check(resource, old, object, &mut problems);
     // What a subresource writes is its controllers' business; its types were checked when it was decoded.
     if call.info.subresource.is_empty() && matches!(resource.origin, Origin::Builtin(_)) {
-        required::check(objects::typing::Typing::of(&resource.gvk()), object, &mut problems);
         kind(&resource.group, &resource.plural, old, object, &mut problems);
     }
     if let Origin::Custom(custom) = &resource.origin
@@ -59,27 +74,98 @@ pub(crate) fn check(call: &Call, old: Option<&Value>, object: &Value) -> Result<
 
 /// The rules of one kind.
 fn kind(group: &str, plural: &str, old: Option<&Value>, object: &Value, problems: &mut Problems) {
-    match (group, plural) {
-        ("", "pods") => match old {
-            None => pod::spec(&object["spec"], "spec", pod::Restarts::Any, problems),
+    match group {
+        "" => core(plural, old, object, problems),
+        "apps" | "batch" | "autoscaling" | "policy" => runs(plural, old, object, problems),
+        "networking.k8s.io" | "discovery.k8s.io" => network(plural, old, object, problems),
+        "storage.k8s.io" => storage(plural, old, object, problems),
+        _ => rules(plural, old, object, problems),
+    }
+}
+
+fn core(plural: &str, old: Option<&Value>, object: &Value, problems: &mut Problems) {
+    match plural {
+        "pods" => match old {
+            None => pod::create(object, problems),
             Some(old) => pod::update(old, object, problems),
         },
-        ("", "services") => core::service(old, object, problems),
-        ("", "configmaps") => core::config_map(old, object, problems),
-        ("", "secrets") => core::secret(old, object, problems),
-        ("", "persistentvolumeclaims") => core::claim(old, object, problems),
-        ("apps", "deployments") => workload::deployment(old, object, problems),
-        ("apps", "replicasets" | "daemonsets") => workload::replicated(old, object, problems),
-        ("apps", "statefulsets") => workload::stateful_set(old, object, problems),
-        ("batch", "jobs") => workload::job(old, object, problems),
-        ("batch", "cronjobs") => workload::cron_job(object, problems),
-        ("autoscaling", "horizontalpodautoscalers") => workload::autoscaler(object, problems),
-        ("networking.k8s.io", "ingresses") => core::ingress(object, problems),
-        ("rbac.authorization.k8s.io", "roles" | "clusterroles") => core::role(object, problems),
-        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => {
-            core::binding(old, object, problems);
+        "services" => service::service(old, object, problems),
+        "configmaps" => config::config_map(old, object, problems),
+        "secrets" => config::secret(old, object, problems),
+        "persistentvolumeclaims" => storage::claim(old, object, problems),
+        "persistentvolumes" => storage::volume(old, object, problems),
+        "endpoints" => endpoints::endpoints(old, object, problems),
+        "limitranges" => limits::limit_range(object, problems),
+        "resourcequotas" => limits::quota(old, object, problems),
+        "namespaces" => cluster::namespace(old, object, problems),
+        "nodes" => cluster::node(old, object, problems),
+        "podtemplates" => workload::pod_template(object, problems),
+        "replicationcontrollers" => workload::replication_controller(object, problems),
+        _ => {}
+    }
+}
+
+/// Kinds that run Pods, or say how many.
+fn runs(plural: &str, old: Option<&Value>, object: &Value, problems: &mut Problems) {
+    match plural {
+        "deployments" => workload::deployment(old, object, problems),
+        "replicasets" => workload::replica_set(old, object, problems),
+        "daemonsets" => workload::daemon_set(old, object, problems),
+        "statefulsets" => workload::stateful_set(old, object, problems),
+        "controllerrevisions" => workload::controller_revision(old, object, problems),
+        "jobs" => job::job(old, object, problems),
+        "cronjobs" => job::cron_job(old, object, problems),
+        "horizontalpodautoscalers" => autoscaler::autoscaler(old, object, problems),
+        "poddisruptionbudgets" => cluster::budget(object, problems),
+        _ => {}
+    }
+}
+
+fn network(plural: &str, old: Option<&Value>, object: &Value, problems: &mut Problems) {
+    match plural {
+        "ingresses" => ingress::ingress(old, object, problems),
+        "ingressclasses" => ingress::class(old, object, problems),
+        "ipaddresses" => ingress::address(old, object, problems),
+        "servicecidrs" => ingress::range(old, object, problems),
+        "networkpolicies" => ingress::network_policy(old, object, problems),
+        "endpointslices" => endpoints::slice(old, object, problems),
+        _ => {}
+    }
+}
+
+fn storage(plural: &str, old: Option<&Value>, object: &Value, problems: &mut Problems) {
+    match plural {
+        "storageclasses" => classes::storage_class(old, object, problems),
+        "volumeattributesclasses" => classes::attributes_class(old, object, problems),
+        "volumeattachments" => classes::attachment(old, object, problems),
+        "csinodes" => classes::csi_node(old, object, problems),
+        "csidrivers" => classes::csi_driver(old, object, problems),
+        "csistoragecapacities" => classes::capacity(old, object, problems),
+        _ => {}
+    }
+}
+
+/// Kinds that say what is allowed, and those of the cluster itself; each plural is of one group only.
+fn rules(plural: &str, old: Option<&Value>, object: &Value, problems: &mut Problems) {
+    use rbac::Scope::{Cluster, Namespace};
+    match plural {
+        "roles" => rbac::role(Namespace, object, problems),
+        "clusterroles" => rbac::role(Cluster, object, problems),
+        "rolebindings" => rbac::binding(Namespace, old, object, problems),
+        "clusterrolebindings" => rbac::binding(Cluster, old, object, problems),
+        "customresourcedefinitions" => definition::check(old, object, problems),
+        "priorityclasses" => cluster::priority_class(old, object, problems),
+        "runtimeclasses" => cluster::runtime_class(old, object, problems),
+        "leases" => cluster::lease(object, problems),
+        "apiservices" => cluster::api_service(object, problems),
+        "certificatesigningrequests" => certificate::request(old, object, problems),
+        "validatingwebhookconfigurations" | "mutatingwebhookconfigurations" => {
+            admission::webhooks(old, object, problems);
         }
-        ("apiextensions.k8s.io", "customresourcedefinitions") => definition::check(old, object, problems),
+        "validatingadmissionpolicies" => admission::policy(old, object, problems),
+        "validatingadmissionpolicybindings" => admission::policy_binding(object, problems),
+        "flowschemas" => flow::schema(object, problems),
+        "prioritylevelconfigurations" => flow::level(object, problems),
         _ => {}
     }
 }

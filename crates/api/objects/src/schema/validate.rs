@@ -60,13 +60,15 @@ pub struct FieldError {
     pub kind: ErrorKind,
     /// The offending value; not shown for required, forbidden and too long fields.
     pub value: Value,
+    /// How the value is shown where upstream's types write it otherwise than JSON sorted by name; empty to show none.
+    pub shown: Option<String>,
     pub detail: String,
 }
 
 impl FieldError {
     #[must_use]
     pub fn new(kind: ErrorKind, path: &str, value: Value, detail: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), kind, value, detail: detail.into() }
+        Self { path: path.to_owned(), kind, value, shown: None, detail: detail.into() }
     }
 
     #[must_use]
@@ -96,8 +98,11 @@ impl FieldError {
     pub fn body(&self) -> String {
         let mut text = self.kind.title().to_owned();
         if !matches!(self.kind, ErrorKind::Required | ErrorKind::Forbidden | ErrorKind::TooLong) {
-            text.push_str(": ");
-            text.push_str(&self.value.to_string());
+            match &self.shown {
+                None => text.push_str(&format!(": {}", self.value)),
+                Some(shown) if shown.is_empty() => {}
+                Some(shown) => text.push_str(&format!(": {shown}")),
+            }
         }
         if !self.detail.is_empty() {
             text.push_str(": ");

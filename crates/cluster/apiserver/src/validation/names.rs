@@ -9,6 +9,20 @@ pub(crate) enum Form {
     Label,
     /// RFC 1035 label: does not start with a digit.
     Label1035,
+    /// A subdomain after `*.`.
+    Wildcard,
+    /// A subdomain that may have underscores.
+    Search,
+    /// The key of a ConfigMap or Secret.
+    ConfigKey,
+    /// A container port's name.
+    Port,
+    /// An environment variable.
+    Variable,
+    /// An HTTP header.
+    Header,
+    /// The value of a label.
+    LabelValue,
     /// Anything that can stand in a path.
     Segment,
 }
@@ -18,6 +32,13 @@ const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alpha
 const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+
+const WILDCARD: &str = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const SEARCH: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')";
+const CONFIG_KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
+const VARIABLE: &str =
+    "a valid environment variable name must consist only of printable ASCII characters other than '='";
+const HEADER: &str = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')";
 
 const SUBDOMAIN_LENGTH: usize = 253;
 const LABEL_LENGTH: usize = 63;
@@ -66,6 +87,16 @@ pub(crate) fn problems(form: Form, name: &str) -> Vec<String> {
             let fits = is_label(name) && !name.starts_with(|c: char| c.is_ascii_digit());
             (LABEL_LENGTH, fits, LABEL_1035)
         }
+        Form::Wildcard => (SUBDOMAIN_LENGTH, name.strip_prefix("*.").is_some_and(is_subdomain), WILDCARD),
+        Form::Search => (SUBDOMAIN_LENGTH, is_search(name), SEARCH),
+        Form::ConfigKey => (SUBDOMAIN_LENGTH, is_config_key(name), CONFIG_KEY),
+        Form::Variable => (usize::MAX, name.bytes().all(|c| matches!(c, b' '..=b'~') && c != b'='), VARIABLE),
+        Form::Header => {
+            let fits = !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
+            (usize::MAX, fits, HEADER)
+        }
+        Form::LabelValue => return value_problems(name),
+        Form::Port => return port_problems(name),
         Form::Segment => return segment(name),
     };
     if name.len() > limit {
@@ -73,13 +104,44 @@ pub(crate) fn problems(form: Form, name: &str) -> Vec<String> {
     }
     if form == Form::Label && !fits && is_subdomain(name) {
         // Valid as a subdomain and not as a label, so it is dots that are wrong.
-        if name.len() <= limit {
-            problems.push("must not contain dots".to_owned());
-        }
+        problems.push("must not contain dots".to_owned());
     } else if !fits {
         problems.push(text.to_owned());
     }
+    if form == Form::ConfigKey && name.starts_with('.') {
+        problems.extend(match name {
+            "." => Some("must not be '.'".to_owned()),
+            ".." => Some("must not be '..'".to_owned()),
+            _ => name.starts_with("..").then(|| "must not start with '..'".to_owned()),
+        });
+    }
     problems
+}
+
+/// The start of names that will grow a random end: what ends in a dash is checked as if a letter followed.
+pub(crate) fn prefix_problems(form: Form, prefix: &str) -> Vec<String> {
+    match prefix.strip_suffix('-') {
+        Some(rest) if form != Form::Segment && !rest.is_empty() => {
+            let end = rest.char_indices().next_back().map_or(0, |(at, _)| at);
+            problems(form, &format!("{}a", &rest[..end]))
+        }
+        _ => problems(form, prefix),
+    }
+}
+
+fn is_search(text: &str) -> bool {
+    let part = |part: &str| {
+        let part = part.strip_prefix('_').unwrap_or(part).as_bytes();
+        let alphanumeric = |c: &u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+        part.first().is_some_and(alphanumeric)
+            && part.last().is_some_and(alphanumeric)
+            && part.iter().all(|c| alphanumeric(c) || matches!(c, b'-' | b'_'))
+    };
+    text.split('.').all(part)
+}
+
+fn is_config_key(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.'))
 }
 
 fn segment(name: &str) -> Vec<String> {
@@ -94,13 +156,13 @@ fn segment(name: &str) -> Vec<String> {
 }
 
 /// What is wrong with a container port's name.
-pub(crate) fn port_problems(name: &str) -> Vec<String> {
+fn port_problems(name: &str) -> Vec<String> {
     const LIMIT: usize = 15;
     let mut problems = Vec::new();
     if name.len() > LIMIT {
         problems.push(format!("must be no more than {LIMIT} characters"));
     }
-    if !name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-') {
+    if name.is_empty() || !name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-') {
         problems.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".to_owned());
     }
     if !name.bytes().any(|c| c.is_ascii_lowercase()) {
@@ -130,10 +192,9 @@ pub(crate) fn key_problems(key: &str) -> Vec<String> {
             }
             if prefix.is_empty() {
                 problems.push("prefix part must be non-empty".to_owned());
-            } else if !is_subdomain(prefix) {
-                problems.push(format!("prefix part {SUBDOMAIN}"));
-            } else if prefix.len() > SUBDOMAIN_LENGTH {
-                problems.push(format!("prefix part {}", too_long(SUBDOMAIN_LENGTH)));
+            } else {
+                let of_prefix = self::problems(Form::Subdomain, prefix).into_iter();
+                problems.extend(of_prefix.map(|problem| format!("prefix part {problem}")));
             }
             name
         }

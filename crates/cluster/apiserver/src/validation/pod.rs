@@ -1,74 +1,288 @@
 //! Pods and the templates they are made from.
 
+mod container;
+mod handlers;
+mod scheduling;
+mod security;
+pub(super) mod sources;
+mod update;
+mod volumes;
+
 use std::collections::BTreeSet;
 
-use objects::quantity::Quantity;
-use objects::schema::{ErrorKind, FieldError};
+use objects::schema::FieldError;
 use serde_json::Value;
 
-use super::names::{self, Form};
-use super::{Problems, metadata};
+use super::field::Field;
+use super::names::Form;
+use super::{Problems, addresses, metadata, resources, selector};
 
-/// What a template must say about restarts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Restarts {
-    Any,
-    Always,
-    /// `OnFailure` or `Never`.
-    Ends,
+pub(super) use update::update;
+pub(super) use volumes::{access_modes, claim_spec, token_lifetime};
+
+/// What a Pod's specification is part of.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Context<'a> {
+    /// The Pod's name; empty in a template.
+    pub(super) name: &'a str,
+    /// A Pod rather than a template.
+    pub(super) is_pod: bool,
+    /// Claim templates, which stand in for volumes of the same name.
+    pub(super) claims: &'a [Value],
+    /// Host name and subdomain are given by the controller.
+    pub(super) named_by_controller: bool,
 }
 
-pub(super) fn spec(spec: &Value, path: &str, restarts: Restarts, problems: &mut Problems) {
-    let volumes = volumes(spec, path, problems);
-    let mut seen = BTreeSet::new();
-    let main = spec["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if main.is_empty() {
-        problems.push(FieldError::required(&format!("{path}.containers"), ""));
+const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
+
+/// A Pod that is created.
+pub(super) fn create(object: &Value, problems: &mut Problems) {
+    let root = Field::root(object);
+    metadata_and_spec(&root, problems);
+    let spec = root.get("spec");
+    if !spec.get("ephemeralContainers").list().is_empty() {
+        spec.get("ephemeralContainers").forbidden("cannot be set on create", problems);
     }
-    for list in ["initContainers", "containers"] {
-        for (index, container) in spec[list].as_array().into_iter().flatten().enumerate() {
-            let path = format!("{path}.{list}[{index}]");
-            self::container(container, &path, &volumes, problems);
-            let name = container["name"].as_str().unwrap_or_default();
-            if !name.is_empty() && !seen.insert(name) {
-                problems.push(FieldError::new(
-                    ErrorKind::Duplicate,
-                    &format!("{path}.name"),
-                    name.into(),
-                    "",
-                ));
+    if !spec.get("nodeName").text().is_empty() && !spec.get("schedulingGates").list().is_empty() {
+        let detail = "cannot be set until all schedulingGates have been cleared";
+        spec.get("nodeName").forbidden(detail, problems);
+    }
+    security::match_annotations(&root.get("metadata").get("annotations"), &spec, problems);
+}
+
+fn metadata_and_spec(root: &Field<'_, '_>, problems: &mut Problems) {
+    let (metadata, spec) = (root.get("metadata"), root.get("spec"));
+    security::annotations(&metadata.get("annotations"), &spec, problems);
+    let context = Context { name: metadata.get("name").text(), is_pod: true, ..Context::default() };
+    self::spec(&spec, context, problems);
+    if spec.get("serviceAccountName").text().is_empty() {
+        for volume in spec.get("volumes").items() {
+            let projected = volume.get("projected");
+            for source in projected.get("sources").items() {
+                let token = source.get("serviceAccountToken");
+                if token.is_set() {
+                    token.forbidden("must not be specified when serviceAccountName is not set", problems);
+                }
             }
         }
     }
-    restart_policy(spec, path, restarts, problems);
-    one_of(
-        spec,
-        path,
-        "dnsPolicy",
-        &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"],
-        problems,
-    );
-    not_negative(spec, path, "terminationGracePeriodSeconds", problems);
-    if let Some(seconds) = spec["activeDeadlineSeconds"].as_i64().filter(|seconds| *seconds < 1) {
-        let detail = "must be between 1 and 2147483647, inclusive";
-        problems.push(FieldError::invalid(&format!("{path}.activeDeadlineSeconds"), seconds.into(), detail));
+    for list in ["containers", "initContainers"] {
+        for container in spec.get(list).items() {
+            container::image_is_trimmed(&container.get("image"), problems);
+        }
     }
-    metadata::check_label_map(&spec["nodeSelector"], &format!("{path}.nodeSelector"), problems);
 }
 
-fn restart_policy(spec: &Value, path: &str, restarts: Restarts, problems: &mut Problems) {
-    let allowed: &[&str] = match restarts {
-        Restarts::Any => &["Always", "Never", "OnFailure"],
-        Restarts::Always => &["Always"],
-        Restarts::Ends => &["Never", "OnFailure"],
-    };
-    let field = format!("{path}.restartPolicy");
-    match spec["restartPolicy"].as_str() {
-        None | Some("") => problems.push(FieldError::required(&field, "")),
-        Some(policy) if !allowed.contains(&policy) => {
-            problems.push(FieldError::not_supported(&field, policy.into(), allowed));
+/// A template: metadata and specification.
+pub(super) fn template(template: &Field<'_, '_>, context: Context<'_>, problems: &mut Problems) {
+    let (metadata, spec) = (template.get("metadata"), template.get("spec"));
+    // Its labels and annotations are in `metadata`, and yet upstream's paths leave that out.
+    let (labels, annotations) = (metadata.get("labels"), metadata.get("annotations"));
+    let (label_path, annotation_path) = (template.child("labels"), template.child("annotations"));
+    selector::labels(&label_path.with(labels.value()), problems);
+    let annotations = annotation_path.with(annotations.value());
+    metadata::annotations(&annotations, problems);
+    security::annotations(&annotations, &spec, problems);
+    self::spec(&spec, context, problems);
+    security::match_annotations(&annotations, &spec, problems);
+    if !spec.get("ephemeralContainers").list().is_empty() {
+        let detail = "ephemeral containers not allowed in pod template";
+        spec.get("ephemeralContainers").forbidden(detail, problems);
+    }
+}
+
+pub(super) fn spec(spec: &Field<'_, '_>, context: Context<'_>, problems: &mut Problems) {
+    let volumes = volumes::check(&spec.get("volumes"), context, problems);
+    let claims = resource_claims(&spec.get("resourceClaims"), problems);
+    container::check(spec, &container::Surroundings { volumes, claims }, problems);
+    pod_resources(spec, problems);
+    host_ports(spec, context, problems);
+    let policy = spec.get("restartPolicy");
+    policy.one_of(&["Always", "OnFailure", "Never"], problems);
+    let dns = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
+    spec.get("dnsPolicy").one_of(&dns, problems);
+    selector::labels(&spec.get("nodeSelector"), problems);
+    security::pod(spec, problems);
+    scheduling::affinity(&spec.get("affinity"), problems);
+    dns_config(spec, problems);
+    for gate in spec.get("readinessGates").items() {
+        gate.get("conditionType").qualified(problems);
+    }
+    scheduling::gates(&spec.get("schedulingGates"), problems);
+    scheduling::spread(&spec.get("topologySpreadConstraints"), problems);
+    security::host_users(spec, problems);
+    identity(spec, context, problems);
+    selector::tolerations(&spec.get("tolerations"), problems);
+    for alias in spec.get("hostAliases").items() {
+        addresses::address(&alias.get("ip"), &[], problems);
+        alias.get("hostnames").items().for_each(|name| name.name(Form::Subdomain, problems));
+    }
+    spec.get("priorityClassName").name_if_given(Form::Subdomain, problems);
+    if spec.get("runtimeClassName").is_set() {
+        spec.get("runtimeClassName").name(Form::Subdomain, problems);
+    }
+    spec.get("preemptionPolicy").one_of(&["PreemptLowerPriority", "Never"], problems);
+    overhead(&spec.get("overhead"), problems);
+    security::operating_system(spec, problems);
+}
+
+/// What a Pod needs beside its containers.
+pub(super) fn overhead(overhead: &Field<'_, '_>, problems: &mut Problems) {
+    if overhead.is_set() {
+        let limits = serde_json::json!({"limits": overhead.value()});
+        resources::requirements(&overhead.with(&limits), resources::Owner::Container, problems);
+    }
+}
+
+fn resource_claims<'v>(claims: &Field<'v, '_>, problems: &mut Problems) -> BTreeSet<&'v str> {
+    let mut names = BTreeSet::new();
+    for claim in claims.items() {
+        let name = claim.get("name");
+        if name.text().is_empty() {
+            name.required("", problems);
+        } else if names.insert(name.text()) {
+            name.name(Form::Label, problems);
+        } else {
+            name.duplicate(problems);
         }
-        Some(_) => {}
+        let (given, template) = (claim.get("resourceClaimName"), claim.get("resourceClaimTemplateName"));
+        let detail = match (given.is_set(), template.is_set()) {
+            (true, true) => {
+                "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"
+            }
+            (false, false) => "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
+            _ => "",
+        };
+        if !detail.is_empty() {
+            claim.invalid(detail, problems);
+        }
+        for reference in [given, template] {
+            if reference.is_set() {
+                reference.name(Form::Subdomain, problems);
+            }
+        }
+    }
+    names
+}
+
+/// Resources of the Pod as a whole, which its containers share.
+fn pod_resources(spec: &Field<'_, '_>, problems: &mut Problems) {
+    let of_pod = spec.get("resources");
+    if !of_pod.is_set() {
+        return;
+    }
+    if of_pod.get("claims").is_set() {
+        of_pod.get("claims").forbidden("claims may not be set for Resources at pod-level", problems);
+    }
+    resources::requirements(&of_pod, resources::Owner::Pod, problems);
+    let (requests, limits) = (of_pod.get("requests"), of_pod.get("limits"));
+    for (name, request) in requests.entries() {
+        let all = spec
+            .get("containers")
+            .list()
+            .iter()
+            .filter_map(|container| resources::amount(&container["resources"]["requests"][name]));
+        let together = all.reduce(objects::quantity::Quantity::plus);
+        if let (Some(together), Some(given)) = (together, resources::amount(request.value()))
+            && together > given
+        {
+            let detail =
+                format!("must be greater than or equal to aggregate container requests of {together}");
+            request.invalid_as(given.to_string().into(), detail, problems);
+        }
+    }
+    let containers = of_pod.child("containers");
+    for (index, container) in spec.get("containers").list().iter().enumerate() {
+        for (name, limit) in container["resources"]["limits"].as_object().into_iter().flatten() {
+            if let (Some(limit), Some(most)) =
+                (resources::amount(limit), resources::amount(limits.key(name).value()))
+                && limit > most
+            {
+                let detail = format!("must be less than or equal to pod limits of {most}");
+                let field = containers.index(index);
+                let field = field.key(name);
+                field.child("limits").invalid_as(limit.to_string().into(), detail, problems);
+            }
+        }
+    }
+}
+
+fn host_ports(spec: &Field<'_, '_>, context: Context<'_>, problems: &mut Problems) {
+    if !spec.get("hostNetwork").is_true() {
+        return;
+    }
+    for container in spec.get("containers").items() {
+        for port in container.get("ports").items() {
+            let host = port.get("hostPort");
+            let differs = host.number() != port.get("containerPort").number();
+            if (context.is_pod || host.number() != 0) && differs {
+                let detail = "must match `containerPort` when `hostNetwork` is true";
+                host.invalid_as(host.number().into(), detail, problems);
+            }
+        }
+    }
+}
+
+fn dns_config(spec: &Field<'_, '_>, problems: &mut Problems) {
+    const NAMESERVERS: usize = 3;
+    const SEARCHES: usize = 32;
+    const SEARCH_LENGTH: usize = 2048;
+    let config = spec.get("dnsConfig");
+    let (servers, searches) = (config.get("nameservers"), config.get("searches"));
+    if spec.get("dnsPolicy").text() == "None" {
+        if !config.is_set() {
+            config.required("must provide `dnsConfig` when `dnsPolicy` is None", problems);
+            return;
+        }
+        if servers.list().is_empty() {
+            let detail = "must provide at least one DNS nameserver when `dnsPolicy` is None";
+            servers.required(detail, problems);
+            return;
+        }
+    }
+    if servers.list().len() > NAMESERVERS {
+        servers.invalid(format!("must not have more than {NAMESERVERS} nameservers"), problems);
+    }
+    for server in servers.items() {
+        addresses::address(&server, &[], problems);
+    }
+    if searches.list().len() > SEARCHES {
+        searches.invalid(format!("must not have more than {SEARCHES} search paths"), problems);
+    }
+    let length = searches.strings().map(|search| search.len() + 1).sum::<usize>().saturating_sub(1);
+    if length > SEARCH_LENGTH {
+        let detail = format!(
+            "must not have more than {SEARCH_LENGTH} characters (including spaces) in the search list"
+        );
+        searches.invalid(detail, problems);
+    }
+    for search in searches.items().filter(|search| search.text() != ".") {
+        let name = search.text().strip_suffix('.').unwrap_or(search.text());
+        search.with(&name.into()).name(Form::Search, problems);
+    }
+    for option in config.get("options").items() {
+        if option.get("name").text().is_empty() {
+            option.required("must not be empty", problems);
+        }
+    }
+}
+
+/// Who and where the Pod is, and how long it may be.
+fn identity(spec: &Field<'_, '_>, context: Context<'_>, problems: &mut Problems) {
+    const LONGEST: i64 = i32::MAX as i64;
+    spec.get("serviceAccountName").name_if_given(Form::Subdomain, problems);
+    spec.get("nodeName").name_if_given(Form::Subdomain, problems);
+    spec.get("activeDeadlineSeconds").within(1, LONGEST, problems);
+    if !context.named_by_controller {
+        spec.get("hostname").name_if_given(Form::Label, problems);
+        spec.get("subdomain").name_if_given(Form::Label, problems);
+    }
+}
+
+/// Calls `visit` with each container, initial ones first.
+fn each_container(spec: &Field<'_, '_>, visit: &mut dyn FnMut(&Field<'_, '_>)) {
+    for list in CONTAINER_LISTS {
+        spec.get(list).items().for_each(|container| visit(&container));
     }
 }
 
@@ -77,216 +291,5 @@ pub(super) fn one_of(parent: &Value, path: &str, field: &str, allowed: &[&str], 
     if let Some(value) = parent[field].as_str().filter(|value| !value.is_empty() && !allowed.contains(value))
     {
         problems.push(FieldError::not_supported(&format!("{path}.{field}"), value.into(), allowed));
-    }
-}
-
-pub(super) fn not_negative(parent: &Value, path: &str, field: &str, problems: &mut Problems) {
-    if let Some(number) = parent[field].as_i64().filter(|number| *number < 0) {
-        let detail = "must be greater than or equal to 0";
-        problems.push(FieldError::invalid(&format!("{path}.{field}"), number.into(), detail));
-    }
-}
-
-fn label(name: &str, field: &str, problems: &mut Problems) {
-    if name.is_empty() {
-        problems.push(FieldError::required(field, ""));
-        return;
-    }
-    for problem in names::problems(Form::Label, name) {
-        problems.push(FieldError::invalid(field, name.into(), problem));
-    }
-}
-
-/// Checks the volumes and returns their names.
-fn volumes<'a>(spec: &'a Value, path: &str, problems: &mut Problems) -> BTreeSet<&'a str> {
-    let mut names = BTreeSet::new();
-    for (index, volume) in spec["volumes"].as_array().into_iter().flatten().enumerate() {
-        let path = format!("{path}.volumes[{index}]");
-        let name = volume["name"].as_str().unwrap_or_default();
-        label(name, &format!("{path}.name"), problems);
-        if !name.is_empty() && !names.insert(name) {
-            problems.push(FieldError::new(ErrorKind::Duplicate, &format!("{path}.name"), name.into(), ""));
-        }
-        let sources = volume.as_object().into_iter().flatten().filter(|(key, _)| *key != "name").count();
-        if sources == 0 {
-            problems.push(FieldError::required(&path, "must specify a volume type"));
-        } else if sources > 1 {
-            problems.push(FieldError::forbidden(&path, "may not specify more than 1 volume type"));
-        }
-    }
-    names
-}
-
-fn container(container: &Value, path: &str, volumes: &BTreeSet<&str>, problems: &mut Problems) {
-    label(container["name"].as_str().unwrap_or_default(), &format!("{path}.name"), problems);
-    let image = container["image"].as_str().unwrap_or_default();
-    if image.is_empty() {
-        problems.push(FieldError::required(&format!("{path}.image"), ""));
-    } else if image.trim() != image {
-        let detail = "must not have leading or trailing whitespace";
-        problems.push(FieldError::invalid(&format!("{path}.image"), image.into(), detail));
-    }
-    one_of(container, path, "imagePullPolicy", &["Always", "IfNotPresent", "Never"], problems);
-    ports(container, path, problems);
-    environment(container, path, problems);
-    mounts(container, path, volumes, problems);
-    resources(&container["resources"], &format!("{path}.resources"), problems);
-    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
-        self::probe(&container[probe], &format!("{path}.{probe}"), probe != "readinessProbe", problems);
-    }
-}
-
-fn ports(container: &Value, path: &str, problems: &mut Problems) {
-    let mut seen = BTreeSet::new();
-    for (index, port) in container["ports"].as_array().into_iter().flatten().enumerate() {
-        let path = format!("{path}.ports[{index}]");
-        match port["containerPort"].as_i64() {
-            None => {}
-            Some(number) if !(1..=65535).contains(&number) => {
-                let detail = "must be between 1 and 65535, inclusive";
-                problems.push(FieldError::invalid(&format!("{path}.containerPort"), number.into(), detail));
-            }
-            Some(_) => {}
-        }
-        one_of(port, &path, "protocol", &["SCTP", "TCP", "UDP"], problems);
-        if let Some(name) = port["name"].as_str().filter(|name| !name.is_empty()) {
-            for problem in names::port_problems(name) {
-                problems.push(FieldError::invalid(&format!("{path}.name"), name.into(), problem));
-            }
-            if !seen.insert(name) {
-                problems.push(FieldError::new(
-                    ErrorKind::Duplicate,
-                    &format!("{path}.name"),
-                    name.into(),
-                    "",
-                ));
-            }
-        }
-    }
-}
-
-fn environment(container: &Value, path: &str, problems: &mut Problems) {
-    for (index, variable) in container["env"].as_array().into_iter().flatten().enumerate() {
-        let path = format!("{path}.env[{index}]");
-        let name = variable["name"].as_str().unwrap_or_default();
-        if name.is_empty() {
-            problems.push(FieldError::required(&format!("{path}.name"), ""));
-        } else if name.contains('=') || name.chars().any(|c| !(' '..='~').contains(&c)) {
-            let detail = "a valid environment variable name must consist only of printable ASCII characters other than '='";
-            problems.push(FieldError::invalid(&format!("{path}.name"), name.into(), detail));
-        }
-        let text = variable["value"].as_str().unwrap_or_default();
-        if variable["valueFrom"].is_object() && !text.is_empty() {
-            let detail = "may not be specified when `value` is not empty";
-            problems.push(FieldError::invalid(&format!("{path}.valueFrom"), "".into(), detail));
-        }
-    }
-}
-
-fn mounts(container: &Value, path: &str, volumes: &BTreeSet<&str>, problems: &mut Problems) {
-    let mut paths = BTreeSet::new();
-    for (index, mount) in container["volumeMounts"].as_array().into_iter().flatten().enumerate() {
-        let path = format!("{path}.volumeMounts[{index}]");
-        let name = mount["name"].as_str().unwrap_or_default();
-        if name.is_empty() {
-            problems.push(FieldError::required(&format!("{path}.name"), ""));
-        } else if !volumes.contains(name) {
-            problems.push(FieldError::new(ErrorKind::NotFound, &format!("{path}.name"), name.into(), ""));
-        }
-        let target = mount["mountPath"].as_str().unwrap_or_default();
-        if target.is_empty() {
-            problems.push(FieldError::required(&format!("{path}.mountPath"), ""));
-        } else if !paths.insert(target) {
-            problems.push(FieldError::invalid(&format!("{path}.mountPath"), target.into(), "must be unique"));
-        }
-        for field in ["subPath", "subPathExpr"] {
-            let sub = mount[field].as_str().unwrap_or_default();
-            if sub.starts_with('/') {
-                problems.push(FieldError::invalid(
-                    &format!("{path}.{field}"),
-                    sub.into(),
-                    "must be a relative path",
-                ));
-            }
-            if sub.split('/').any(|part| part == "..") {
-                problems.push(FieldError::invalid(
-                    &format!("{path}.{field}"),
-                    sub.into(),
-                    "must not contain '..'",
-                ));
-            }
-        }
-    }
-}
-
-fn resources(resources: &Value, path: &str, problems: &mut Problems) {
-    let amount = |value: &Value| Quantity::from_value(value).ok();
-    for (name, requested) in resources["requests"].as_object().into_iter().flatten() {
-        let field = format!("{path}.requests");
-        let Some(request) = amount(requested) else { continue };
-        let negative = amount(&Value::from("0")).is_some_and(|zero| request < zero);
-        if negative {
-            let detail = "must be greater than or equal to 0";
-            problems.push(FieldError::invalid(&format!("{field}[{name}]"), requested.clone(), detail));
-        }
-        if let Some(limit) = amount(&resources["limits"][name])
-            && request > limit
-        {
-            let detail = format!("must be less than or equal to {name} limit of {limit}");
-            problems.push(FieldError::invalid(&field, requested.clone(), detail));
-        }
-    }
-}
-
-fn probe(probe: &Value, path: &str, success_is_one: bool, problems: &mut Problems) {
-    if !probe.is_object() {
-        return;
-    }
-    let handlers = ["exec", "httpGet", "tcpSocket", "grpc"];
-    match handlers.iter().filter(|handler| probe[**handler].is_object()).count() {
-        0 => problems.push(FieldError::required(path, "must specify a handler type")),
-        1 => {}
-        _ => problems.push(FieldError::forbidden(path, "may not specify more than 1 handler type")),
-    }
-    for field in
-        ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"]
-    {
-        not_negative(probe, path, field, problems);
-    }
-    if success_is_one && probe["successThreshold"].as_i64().is_some_and(|threshold| threshold != 1) {
-        problems.push(FieldError::invalid(
-            &format!("{path}.successThreshold"),
-            probe["successThreshold"].clone(),
-            "must be 1",
-        ));
-    }
-}
-
-/// What may change of a Pod that exists: images, deadlines, tolerations that are added, and gates that fall.
-pub(super) fn update(old: &Value, new: &Value, problems: &mut Problems) {
-    let comparable = |pod: &Value| {
-        let mut spec = pod["spec"].clone();
-        for list in ["containers", "initContainers"] {
-            for container in spec[list].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut)
-            {
-                container.remove("image");
-            }
-        }
-        if let Some(fields) = spec.as_object_mut() {
-            for field in [
-                "activeDeadlineSeconds",
-                "tolerations",
-                "terminationGracePeriodSeconds",
-                "schedulingGates",
-                "ephemeralContainers",
-            ] {
-                fields.remove(field);
-            }
-        }
-        spec
-    };
-    if comparable(old) != comparable(new) {
-        let detail = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
-        problems.push(FieldError::forbidden("spec", detail));
     }
 }

@@ -13,7 +13,7 @@ use kube_cel::{CompiledSchema, RootContext, Validator, compile_schema};
 use objects::schema::{ErrorKind, FieldError};
 use serde_json::Value;
 
-pub(super) use syntax::problems;
+pub(super) use syntax::{parses, problems};
 
 /// What one object may cost: upstream's `RuntimeCELCostBudget`.
 const BUDGET: u64 = 10_000_000;

@@ -1,229 +1,346 @@
-//! What runs Pods: selectors, templates, and what may not change.
+//! What keeps Pods running: selectors, templates, how they are replaced, and what may not change.
 
-use objects::schema::FieldError;
-use objects::selector::LabelSelector;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::pod::{self, Restarts};
-use super::{Problems, metadata};
+use super::field::{Field, same};
+use super::names::Form;
+use super::pod::{self, Context};
+use super::selector::{self, Meets};
+use super::{Problems, names};
 
-const TEMPLATE: &str = "spec.template";
-
-fn template(spec: &Value, path: &str, restarts: Restarts, problems: &mut Problems) {
-    let template = &spec["template"];
-    if template.is_object() {
-        metadata::check_maps(&template["metadata"], &format!("{path}.metadata"), problems);
-        pod::spec(&template["spec"], &format!("{path}.spec"), restarts, problems);
-    }
-}
-
-/// The selector is there, is valid, and selects the template.
-fn selector(spec: &Value, problems: &mut Problems) {
-    let given = &spec["selector"];
-    let empty = |field: &str| match &given[field] {
-        Value::Null => true,
-        Value::Object(map) => map.is_empty(),
-        Value::Array(list) => list.is_empty(),
-        _ => false,
-    };
-    if given.is_null() {
-        // Its absence is reported with the other required fields.
+/// The selector is there and selects something.
+fn own_selector(selector: &Field<'_, '_>, kind: &str, problems: &mut Problems) {
+    if !selector.is_set() {
+        selector.required("", problems);
         return;
     }
-    if empty("matchLabels") && empty("matchExpressions") {
-        problems.push(FieldError::invalid(
-            "spec.selector",
-            given.clone(),
-            "empty selector is invalid for deployment",
-        ));
+    selector::label_selector(selector, problems);
+    if selector::selects_all(selector.value()) {
+        let detail = format!("empty selector is invalid for {kind}");
+        selector.invalid_shown(selector::shown(selector.value()), detail, problems);
+    }
+}
+
+/// The template has the labels that its owner selects.
+fn is_selected(spec: &Field<'_, '_>, problems: &mut Problems) {
+    let template = spec.get("template");
+    let metadata = template.get("metadata");
+    let labels = metadata.get("labels");
+    if selector::meets(spec.get("selector").value(), labels.map()) == Meets::No {
+        labels.invalid("`selector` does not match template `labels`", problems);
+    }
+}
+
+/// A template whose Pods are meant to run for ever.
+fn lasting(template: &Field<'_, '_>, kind: &str, problems: &mut Problems) {
+    let spec = template.get("spec");
+    let policy = spec.get("restartPolicy");
+    if policy.is_set() && policy.text() != "Always" {
+        policy.not_supported(&["Always"], problems);
+    }
+    if spec.get("activeDeadlineSeconds").is_set() {
+        let detail = format!("activeDeadlineSeconds in {kind} is not Supported");
+        spec.get("activeDeadlineSeconds").forbidden(detail, problems);
+    }
+}
+
+/// Selector and template of Deployments and ReplicaSets.
+fn selected_template(spec: &Field<'_, '_>, problems: &mut Problems) {
+    let (selector, template) = (spec.get("selector"), spec.get("template"));
+    own_selector(&selector, "deployment", problems);
+    let labels = &template.value()["metadata"]["labels"];
+    if selector::meets(selector.value(), labels.as_object()) == Meets::Unreadable {
+        selector.invalid_shown(selector::shown(selector.value()), "invalid label selector", problems);
         return;
     }
-    match LabelSelector::from_object(given) {
-        Ok(selector) => {
-            let labels = &spec["template"]["metadata"]["labels"];
-            if !selector.matches(labels.as_object()) {
-                let detail = "`selector` does not match template `labels`";
-                problems.push(FieldError::invalid("spec.template.metadata.labels", labels.clone(), detail));
-            }
-        }
-        Err(error) => problems.push(FieldError::invalid("spec.selector", given.clone(), error.to_string())),
+    is_selected(spec, problems);
+    pod::template(&template, Context::default(), problems);
+    lasting(&template, "ReplicaSet", problems);
+}
+
+/// A selector stays what it is.
+fn fixed_selector(old: Option<&Value>, selector: &Field<'_, '_>, problems: &mut Problems) {
+    if let Some(old) = old
+        && !same(&old["spec"]["selector"], selector.value())
+    {
+        selector.invalid_shown(selector::shown(selector.value()), "field is immutable", problems);
     }
 }
 
-fn immutable(old: &Value, new: &Value, path: &str, problems: &mut Problems) {
-    let pointer = format!("/{}", path.replace('.', "/"));
-    let (before, after) = (old.pointer(&pointer), new.pointer(&pointer));
-    if before != after {
-        let value = after.cloned().unwrap_or(Value::Null);
-        problems.push(FieldError::invalid(path, value, "field is immutable"));
-    }
-}
-
-pub(super) fn replicated(old: Option<&Value>, object: &Value, problems: &mut Problems) {
-    let spec = &object["spec"];
-    pod::not_negative(spec, "spec", "replicas", problems);
-    pod::not_negative(spec, "spec", "minReadySeconds", problems);
-    selector(spec, problems);
-    template(spec, TEMPLATE, Restarts::Always, problems);
-    if let Some(old) = old {
-        immutable(old, object, "spec.selector", problems);
-    }
+pub(super) fn replica_set(old: Option<&Value>, object: &Value, problems: &mut Problems) {
+    let root = Field::root(object);
+    let spec = root.get("spec");
+    spec.get("replicas").not_negative(problems);
+    spec.get("minReadySeconds").not_negative(problems);
+    selected_template(&spec, problems);
+    fixed_selector(old, &spec.get("selector"), problems);
 }
 
 pub(super) fn deployment(old: Option<&Value>, object: &Value, problems: &mut Problems) {
-    replicated(old, object, problems);
-    let strategy = &object["spec"]["strategy"];
-    pod::one_of(strategy, "spec.strategy", "type", &["Recreate", "RollingUpdate"], problems);
-    if strategy["type"] == "Recreate" && strategy["rollingUpdate"].is_object() {
-        let detail = "may not be specified when strategy `type` is 'Recreate'";
-        problems.push(FieldError::forbidden("spec.strategy.rollingUpdate", detail));
+    let root = Field::root(object);
+    let spec = root.get("spec");
+    spec.get("replicas").not_negative(problems);
+    selected_template(&spec, problems);
+    strategy(&spec.get("strategy"), problems);
+    spec.get("minReadySeconds").not_negative(problems);
+    spec.get("revisionHistoryLimit").not_negative(problems);
+    let deadline = spec.get("progressDeadlineSeconds");
+    deadline.not_negative(problems);
+    if deadline.int().is_some_and(|deadline| deadline <= spec.get("minReadySeconds").number()) {
+        deadline.invalid("must be greater than minReadySeconds", problems);
     }
-    let none = |field: &str| {
-        matches!(&strategy["rollingUpdate"][field], Value::Number(number) if number.as_i64() == Some(0))
-            || strategy["rollingUpdate"][field] == "0%"
-    };
-    if strategy["type"] == "RollingUpdate" && none("maxUnavailable") && none("maxSurge") {
-        let value = strategy["rollingUpdate"]["maxUnavailable"].clone();
-        let detail = "may not be 0 when `maxSurge` is 0";
-        problems.push(FieldError::invalid("spec.strategy.rollingUpdate.maxUnavailable", value, detail));
-    }
-    let seconds = |field: &str| object["spec"][field].as_i64();
-    if let (Some(deadline), Some(ready)) = (seconds("progressDeadlineSeconds"), seconds("minReadySeconds"))
-        && deadline <= ready
-    {
-        let detail = "must be greater than minReadySeconds";
-        problems.push(FieldError::invalid("spec.progressDeadlineSeconds", deadline.into(), detail));
+    fixed_selector(old, &spec.get("selector"), problems);
+}
+
+/// A strategy of a type that does not exist, as upstream shows it.
+fn strategy_shown(strategy: &Field<'_, '_>) -> String {
+    let kind = strategy.get("type");
+    format!("{{\"Type\":{:?},\"RollingUpdate\":{}}}", kind.text(), strategy.get("rollingUpdate").value())
+}
+
+fn strategy(strategy: &Field<'_, '_>, problems: &mut Problems) {
+    let rolling = strategy.get("rollingUpdate");
+    match strategy.get("type").text() {
+        "" => {}
+        "Recreate" if rolling.is_set() => {
+            rolling.forbidden("may not be specified when strategy `type` is 'Recreate'", problems);
+        }
+        "Recreate" => {}
+        "RollingUpdate" => {
+            let (fewer, more) = (rolling.get("maxUnavailable"), rolling.get("maxSurge"));
+            count_or_percent(&fewer, problems);
+            count_or_percent(&more, problems);
+            if rolling.is_set() && count_of(&fewer) == 0 && count_of(&more) == 0 {
+                fewer.invalid("may not be 0 when `maxSurge` is 0", problems);
+            }
+            at_most_all(&fewer, problems);
+        }
+        _ => {
+            let allowed = ["Recreate", "RollingUpdate"];
+            strategy.not_supported(&allowed, problems);
+            show_last(strategy_shown(strategy), problems);
+        }
     }
 }
 
-pub(super) fn stateful_set(old: Option<&Value>, object: &Value, problems: &mut Problems) {
-    let spec = &object["spec"];
-    pod::not_negative(spec, "spec", "replicas", problems);
-    selector(spec, problems);
-    template(&with_claims(spec), TEMPLATE, Restarts::Always, problems);
-    pod::one_of(spec, "spec", "podManagementPolicy", &["OrderedReady", "Parallel"], problems);
-    let Some(old) = old else { return };
-    let fixed = |object: &Value| {
-        let mut spec = object["spec"].clone();
-        if let Some(fields) = spec.as_object_mut() {
-            for field in [
-                "replicas",
-                "ordinals",
-                "template",
-                "updateStrategy",
-                "revisionHistoryLimit",
-                "persistentVolumeClaimRetentionPolicy",
-                "minReadySeconds",
-            ] {
-                fields.remove(field);
+fn show_last(shown: String, problems: &mut Problems) {
+    if let Some(last) = problems.last_mut() {
+        last.shown = Some(shown);
+    }
+}
+
+fn percent(field: &Field<'_, '_>) -> Option<i64> {
+    let digits = field.value().as_str()?.strip_suffix('%')?;
+    let number = !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit());
+    number.then(|| digits.parse().unwrap_or(i64::MAX))
+}
+
+/// The number of a count or a percentage.
+pub(super) fn count_of(field: &Field<'_, '_>) -> i64 {
+    percent(field).or_else(|| field.int()).or_else(|| field.text().parse().ok()).unwrap_or(0)
+}
+
+/// Not negative, or `N%`.
+pub(super) fn count_or_percent(field: &Field<'_, '_>, problems: &mut Problems) {
+    if field.value().is_string() && percent(field).is_none() {
+        let detail = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
+        field.invalid(detail, problems);
+    }
+    field.not_negative(problems);
+}
+
+pub(super) fn at_most_all(field: &Field<'_, '_>, problems: &mut Problems) {
+    if percent(field).is_some_and(|percent| percent > 100) {
+        field.invalid("must not be greater than 100%", problems);
+    }
+}
+
+pub(super) fn daemon_set(old: Option<&Value>, object: &Value, problems: &mut Problems) {
+    let root = Field::root(object);
+    let spec = root.get("spec");
+    let (selector, template) = (spec.get("selector"), spec.get("template"));
+    fixed_selector(old, &selector, problems);
+    selector::label_selector(&selector, problems);
+    is_selected(&spec, problems);
+    if selector.is_set() && selector::selects_all(selector.value()) {
+        let detail = "empty selector is invalid for daemonset";
+        selector.invalid_shown(selector::shown(selector.value()), detail, problems);
+    }
+    pod::template(&template, Context::default(), problems);
+    lasting(&template, "DaemonSet", problems);
+    spec.get("minReadySeconds").not_negative(problems);
+    daemon_strategy(&spec.get("updateStrategy"), problems);
+    spec.get("revisionHistoryLimit").not_negative(problems);
+}
+
+fn daemon_strategy(strategy: &Field<'_, '_>, problems: &mut Problems) {
+    let rolling = strategy.get("rollingUpdate");
+    match strategy.get("type").text() {
+        "" | "OnDelete" => {}
+        "RollingUpdate" => {
+            let (fewer, more) = (rolling.get("maxUnavailable"), rolling.get("maxSurge"));
+            for check in [count_or_percent, at_most_all] {
+                check(&fewer, problems);
+                check(&more, problems);
+            }
+            match (count_of(&fewer) != 0, count_of(&more) != 0) {
+                (true, true) => {
+                    more.invalid("may not be set when maxUnavailable is non-zero", problems);
+                }
+                (false, false) if rolling.is_set() => {
+                    fewer.required("cannot be 0 when maxSurge is 0", problems);
+                }
+                _ => {}
             }
         }
-        spec
-    };
-    if fixed(old) != fixed(object) {
-        let detail = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
-        problems.push(FieldError::forbidden("spec", detail));
+        _ => {
+            strategy.not_supported(&["RollingUpdate", "OnDelete"], problems);
+            show_last(strategy_shown(strategy), problems);
+        }
     }
 }
 
-/// The specification as its Pods will have it: each claim template is a volume of that name.
-fn with_claims(spec: &Value) -> Value {
-    let mut spec = spec.clone();
-    let claims: Vec<Value> = spec["volumeClaimTemplates"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|claim| claim["metadata"]["name"].clone())
-        .map(|name| json!({"name": name, "persistentVolumeClaim": {"claimName": name}}))
-        .collect();
-    if claims.is_empty() || !spec["template"]["spec"].is_object() {
-        return spec;
+/// What of a StatefulSet's specification may change.
+const CHANGEABLE: [&str; 7] = [
+    "replicas",
+    "ordinals",
+    "template",
+    "updateStrategy",
+    "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy",
+    "minReadySeconds",
+];
+
+pub(super) fn stateful_set(old: Option<&Value>, object: &Value, problems: &mut Problems) {
+    let root = Field::root(object);
+    let spec = root.get("spec");
+    let management = spec.get("podManagementPolicy");
+    if !["", "OrderedReady", "Parallel"].contains(&management.text()) {
+        management.invalid("must be 'OrderedReady' or 'Parallel'", problems);
     }
-    let own = spec["template"]["spec"]["volumes"].as_array().cloned().unwrap_or_default();
-    // A claim stands in for a volume of the same name.
-    let named = |volume: &Value| claims.iter().any(|claim| claim["name"] == volume["name"]);
-    let volumes: Vec<Value> = own.into_iter().filter(|volume| !named(volume)).chain(claims.clone()).collect();
-    spec["template"]["spec"]["volumes"] = volumes.into();
-    spec
+    set_strategy(&spec.get("updateStrategy"), problems);
+    let retention = spec.get("persistentVolumeClaimRetentionPolicy");
+    for field in ["whenDeleted", "whenScaled"] {
+        retention.get(field).one_of(&["Retain", "Delete"], problems);
+    }
+    if old.is_none() {
+        for claim in spec.get("volumeClaimTemplates").items() {
+            pod::claim_spec(&claim.get("spec"), None, problems);
+        }
+    }
+    spec.get("replicas").not_negative(problems);
+    spec.get("minReadySeconds").not_negative(problems);
+    spec.named("ordinals", "ordinals.start").with(&spec.value()["ordinals"]["start"]).not_negative(problems);
+    if old.is_none() {
+        spec.get("serviceName").name_if_given(Form::Label, problems);
+    }
+    set_template(&spec, problems);
+    if let Some(old) = old {
+        let fixed = |(name, before): (&String, &Value)| {
+            CHANGEABLE.contains(&name.as_str())
+                || same(before, spec.value().get(name).unwrap_or(&Value::Null))
+        };
+        let before = old["spec"].as_object().into_iter().flatten();
+        let added = |(name, value): (&String, &Value)| {
+            CHANGEABLE.contains(&name.as_str())
+                || old["spec"].get(name).is_some()
+                || same(&Value::Null, value)
+        };
+        if !before.into_iter().all(fixed) || !spec.map().into_iter().flatten().all(added) {
+            let detail = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
+            spec.forbidden(detail, problems);
+        }
+    }
 }
 
-pub(super) fn job(old: Option<&Value>, object: &Value, problems: &mut Problems) {
-    let spec = &object["spec"];
-    for field in
-        ["parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"]
-    {
-        pod::not_negative(spec, "spec", field, problems);
-    }
-    template(spec, TEMPLATE, Restarts::Ends, problems);
-    let Some(old) = old else { return };
-    immutable(old, object, "spec.selector", problems);
-    immutable(old, object, "spec.completionMode", problems);
-    let suspended = old["spec"]["suspend"] == true && old["status"]["startTime"].is_null();
-    if !suspended {
-        immutable(old, object, "spec.template", problems);
-    }
-    if spec["completionMode"] != "Indexed" {
-        immutable(old, object, "spec.completions", problems);
+fn set_strategy(strategy: &Field<'_, '_>, problems: &mut Problems) {
+    let rolling = strategy.get("rollingUpdate");
+    match strategy.get("type").text() {
+        "" => {}
+        "OnDelete" if rolling.is_set() => {
+            rolling.invalid("only allowed for updateStrategy 'RollingUpdate'", problems);
+        }
+        "OnDelete" => {}
+        "RollingUpdate" => {
+            rolling.get("partition").not_negative(problems);
+            let fewer = rolling.get("maxUnavailable");
+            if fewer.is_set() {
+                count_or_percent(&fewer, problems);
+                if count_of(&fewer) == 0 {
+                    fewer.invalid("cannot be 0", problems);
+                }
+                at_most_all(&fewer, problems);
+            }
+        }
+        _ => {
+            let detail = "must be 'RollingUpdate' or 'OnDelete'";
+            strategy.invalid_shown(strategy_shown(strategy), detail, problems);
+        }
     }
 }
 
-pub(super) fn cron_job(object: &Value, problems: &mut Problems) {
-    let spec = &object["spec"];
-    match spec["schedule"].as_str() {
+fn set_template(spec: &Field<'_, '_>, problems: &mut Problems) {
+    let (selector, template) = (spec.get("selector"), spec.get("template"));
+    own_selector(&selector, "statefulset", problems);
+    let labels = &template.value()["metadata"]["labels"];
+    if selector::meets(selector.value(), labels.as_object()) == Meets::Unreadable {
+        selector.invalid_shown(selector::shown(selector.value()), "", problems);
+    } else {
+        is_selected(spec, problems);
+        let claims = spec.get("volumeClaimTemplates").list();
+        let context = Context { claims, named_by_controller: true, ..Context::default() };
+        pod::template(&template, context, problems);
+    }
+    lasting(&template, "StatefulSet", problems);
+}
+
+pub(super) fn replication_controller(object: &Value, problems: &mut Problems) {
+    let root = Field::root(object);
+    let spec = root.get("spec");
+    spec.get("minReadySeconds").not_negative(problems);
+    let selector = spec.get("selector");
+    selector.need(problems);
+    spec.get("replicas").not_negative(problems);
+    let template = spec.get("template");
+    if !template.is_set() {
+        template.required("", problems);
+        return;
+    }
+    let metadata = template.get("metadata");
+    let labels = metadata.get("labels");
+    let has = |(key, value): (&String, &Value)| labels.value().get(key) == Some(value);
+    if !selector.map().into_iter().flatten().all(has) {
+        labels.invalid("`selector` does not match template `labels`", problems);
+    }
+    pod::template(&template, Context::default(), problems);
+    lasting(&template, "ReplicationController", problems);
+}
+
+pub(super) fn pod_template(object: &Value, problems: &mut Problems) {
+    pod::template(&Field::root(object).get("template"), Context::default(), problems);
+}
+
+pub(super) fn controller_revision(old: Option<&Value>, object: &Value, problems: &mut Problems) {
+    let root = Field::root(object);
+    root.get("revision").not_negative(problems);
+    let data = root.get("data");
+    match old {
+        None if !data.is_set() => data.required("data is mandatory", problems),
+        None if !data.value().is_object() => data.required("data must be a valid JSON object", problems),
         None => {}
-        Some("") => problems.push(FieldError::required("spec.schedule", "")),
-        Some(schedule) if schedule.contains("TZ") => {
-            let detail = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
-            problems.push(FieldError::invalid("spec.schedule", schedule.into(), detail));
-        }
-        Some(schedule) if !is_schedule(schedule) => {
-            let fields = schedule.split_whitespace().count();
-            let detail = format!("expected exactly 5 fields, found {fields}: [{schedule}]");
-            problems.push(FieldError::invalid("spec.schedule", schedule.into(), detail));
-        }
-        Some(_) => {}
-    }
-    pod::one_of(spec, "spec", "concurrencyPolicy", &["Allow", "Forbid", "Replace"], problems);
-    template(&spec["jobTemplate"]["spec"], "spec.jobTemplate.spec.template", Restarts::Ends, problems);
-    if let Some(zone) = spec["timeZone"].as_str()
-        && jiff::tz::TimeZone::get(zone).is_err()
-    {
-        let detail = format!("unknown time zone {zone}");
-        problems.push(FieldError::invalid("spec.timeZone", zone.into(), detail));
+        Some(old) => data.fixed(&old["data"], problems),
     }
 }
 
-/// Five fields, or a name such as `@daily`. What the fields say is the controller's to parse.
-fn is_schedule(schedule: &str) -> bool {
-    const NAMES: [&str; 7] =
-        ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
-    NAMES.contains(&schedule) || schedule.starts_with("@every ") || schedule.split_whitespace().count() == 5
-}
-
-pub(super) fn autoscaler(object: &Value, problems: &mut Problems) {
-    let spec = &object["spec"];
-    let most = spec["maxReplicas"].as_i64();
-    if let Some(most) = most.filter(|most| *most < 1) {
-        problems.push(FieldError::invalid("spec.maxReplicas", most.into(), "must be greater than 0"));
-    }
-    let least = spec["minReplicas"].as_i64();
-    if let Some(least) = least.filter(|least| *least < 1) {
-        problems.push(FieldError::invalid(
-            "spec.minReplicas",
-            least.into(),
-            "must be greater than or equal to 1",
-        ));
-    }
-    if let (Some(least), Some(most)) = (least, most)
-        && most < least
-    {
-        let detail = "must be greater than or equal to `minReplicas`";
-        problems.push(FieldError::invalid("spec.maxReplicas", most.into(), detail));
-    }
+/// The name of a Job's or CronJob's Pods.
+pub(super) fn is_host_name(name: &str) -> bool {
+    names::problems(Form::Label, name).is_empty()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -232,7 +349,8 @@ mod tests {
             json!({"spec": {
                 "serviceName": "loki",
                 "selector": {"matchLabels": {"app": "loki"}},
-                "volumeClaimTemplates": [{"metadata": {"name": "storage"}, "spec": {}}],
+                "volumeClaimTemplates": [{"metadata": {"name": "storage"}, "spec": {
+                    "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}],
                 "template": {
                     "metadata": {"labels": {"app": "loki"}},
                     "spec": {"restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "containers": [{

@@ -135,6 +135,11 @@ fn compile(rule: &str) -> Result<Program, String> {
     Program::compile(rule).map_err(|errors| format!("compilation failed: {errors}"))
 }
 
+/// Whether an expression can be compiled, whatever it names.
+pub(in crate::validation) fn parses(expression: &str) -> Result<(), String> {
+    stacker::grow(STACK, || compile(expression).map(drop))
+}
+
 /// What is wrong with the rules of a schema; `path` is that of the schema.
 pub(in crate::validation) fn problems(schema: &Value, path: &str, found: &mut Vec<FieldError>) {
     stacker::grow(STACK, || node(schema, path, found));
