@@ -3,6 +3,7 @@
 //! Only what the API's own defaulting does. What admission adds (service accounts, priorities, tolerations) and
 //! what a registry allocates (cluster addresses, node ports, IP families) is the server's.
 
+mod devices;
 mod pod;
 mod service;
 mod workload;
@@ -36,6 +37,7 @@ pub fn apply(object: &mut Value) {
         }
         "networking.k8s.io" => service::networking(&gvk.kind, fields),
         "rbac.authorization.k8s.io" => rbac(&gvk.kind, fields),
+        "resource.k8s.io" => devices::resource(&gvk.kind, fields),
         "storage.k8s.io" => storage(&gvk.kind, fields),
         "scheduling.k8s.io" if gvk.kind == "PriorityClass" => {
             default(fields, "preemptionPolicy", json!("PreemptLowerPriority"));

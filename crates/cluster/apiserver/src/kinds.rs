@@ -34,6 +34,8 @@ const GENERATIONS: &[(&str, &str)] = &[
     ("networking.k8s.io", "ingressclasses"),
     ("networking.k8s.io", "networkpolicies"),
     ("policy", "poddisruptionbudgets"),
+    ("resource.k8s.io", "deviceclasses"),
+    ("resource.k8s.io", "resourceslices"),
     ("scheduling.k8s.io", "priorityclasses"),
     ("storage.k8s.io", "csidrivers"),
     ("", "podtemplates"),
@@ -145,6 +147,7 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) {
         }
     }
     match (resource.group.as_str(), resource.plural.as_str()) {
+        ("resource.k8s.io", "resourceslices") => drop_gated(object),
         ("", "pods") => object["status"] = json!({"phase": "Pending"}),
         ("", "persistentvolumeclaims" | "persistentvolumes") => {
             object["status"] = json!({"phase": "Pending"})
@@ -180,6 +183,7 @@ pub(crate) fn prepare_update(call: &Call, old: &Value, new: &mut Value) {
             }
         }
         ("", "secrets") => merge_string_data(new),
+        ("resource.k8s.io", "resourceslices") => drop_gated(new),
         ("discovery.k8s.io", "endpointslices") => write_conditions(new),
         ("", "services") if call.info.subresource.is_empty() => service::adapt(old, new),
         ("apiextensions.k8s.io", "customresourcedefinitions") => definition::prepare(call, Some(old), new),
@@ -216,6 +220,28 @@ fn keep_all_but_status(resource: &Resource, old: &Value, new: &mut Value) {
         }
     } else if let Some(fields) = metadata.get("managedFields") {
         meta::set(new, "managedFields", fields.clone());
+    }
+}
+
+/// Fields of a ResourceSlice behind feature gates that are off in 1.34: upstream drops them.
+fn drop_gated(slice: &mut Value) {
+    const OF_DEVICES: [&str; 9] = [
+        "taints",
+        "consumesCounters",
+        "nodeName",
+        "nodeSelector",
+        "allNodes",
+        "bindsToNode",
+        "bindingConditions",
+        "bindingFailureConditions",
+        "allowMultipleAllocations",
+    ];
+    let Some(spec) = slice.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    spec.remove("sharedCounters");
+    spec.remove("perDeviceNodeSelection");
+    let devices = spec.get_mut("devices").and_then(Value::as_array_mut);
+    for device in devices.into_iter().flatten().filter_map(Value::as_object_mut) {
+        device.retain(|name, _| !OF_DEVICES.contains(&name.as_str()));
     }
 }
 

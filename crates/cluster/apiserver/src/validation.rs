@@ -8,6 +8,7 @@ mod classes;
 mod cluster;
 mod config;
 mod definition;
+mod devices;
 mod endpoints;
 mod field;
 mod flow;
@@ -164,6 +165,8 @@ fn rules(plural: &str, old: Option<&Value>, object: &Value, problems: &mut Probl
         }
         "validatingadmissionpolicies" => admission::policy(old, object, problems),
         "validatingadmissionpolicybindings" => admission::policy_binding(object, problems),
+        "resourceclaims" => devices::claim(old, object, problems),
+        "resourceclaimtemplates" => devices::template(old, object, problems),
         "flowschemas" => flow::schema(object, problems),
         "prioritylevelconfigurations" => flow::level(object, problems),
         _ => {}

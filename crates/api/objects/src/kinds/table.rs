@@ -102,6 +102,7 @@ const NETWORKING: (&str, &str) = ("networking.k8s.io", "v1");
 const NODE: (&str, &str) = ("node.k8s.io", "v1");
 const POLICY: (&str, &str) = ("policy", "v1");
 const RBAC: (&str, &str) = ("rbac.authorization.k8s.io", "v1");
+const RESOURCE: (&str, &str) = ("resource.k8s.io", "v1");
 const SCHEDULING: (&str, &str) = ("scheduling.k8s.io", "v1");
 const STORAGE: (&str, &str) = ("storage.k8s.io", "v1");
 
@@ -291,6 +292,10 @@ static KINDS: &[Kind] = &[
     in_cluster(RBAC, "ClusterRole", "clusterroles", "clusterrole"),
     in_namespace(RBAC, "RoleBinding", "rolebindings", "rolebinding"),
     in_namespace(RBAC, "Role", "roles", "role"),
+    in_cluster(RESOURCE, "DeviceClass", "deviceclasses", "deviceclass"),
+    in_namespace(RESOURCE, "ResourceClaim", "resourceclaims", "resourceclaim").with(&[STATUS]),
+    in_namespace(RESOURCE, "ResourceClaimTemplate", "resourceclaimtemplates", "resourceclaimtemplate"),
+    in_cluster(RESOURCE, "ResourceSlice", "resourceslices", "resourceslice"),
     in_cluster(SCHEDULING, "PriorityClass", "priorityclasses", "priorityclass").short(&["pc"]),
     in_cluster(STORAGE, "CSIDriver", "csidrivers", "csidriver"),
     in_cluster(STORAGE, "CSINode", "csinodes", "csinode"),

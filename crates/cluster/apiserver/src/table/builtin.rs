@@ -1,6 +1,7 @@
 //! Columns of the built-in kinds, as upstream's printers have them.
 
 mod cluster;
+mod devices;
 mod events;
 mod network;
 mod pods;
@@ -65,6 +66,7 @@ pub(super) fn printer(group: &str, plural: &str) -> Printer {
         "apps" | "batch" | "autoscaling" | "policy" => workloads::printer(group, plural),
         "networking.k8s.io" | "discovery.k8s.io" => network::printer(plural),
         "storage.k8s.io" => storage::printer(plural),
+        "resource.k8s.io" => devices::printer(plural),
         "events.k8s.io" => Some(events::EVENTS_V1),
         _ => cluster::printer(group, plural),
     };
