@@ -15,7 +15,7 @@ use client::dynamic::{Patch, PatchOptions};
 use client::watch::WatchOptions;
 use client::{Api, Key, resource};
 use jiff::Timestamp;
-use objects::{Value, meta};
+use objects::{Value, meta, patch};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -234,7 +234,9 @@ impl Pass<'_> {
         if new == *old {
             return Ok(());
         }
-        match self.api.patch_status(self.key, new).await {
+        // What is no longer said has to be taken away.
+        let change = if old.is_object() { patch::merge_diff(old, &new) } else { new };
+        match self.api.patch_status(self.key, change).await {
             Ok(_) => Ok(()),
             Err(error) if error.is_not_found() => Ok(()),
             Err(error) => Err(error.into()),
