@@ -4,13 +4,11 @@ use objects::{Value, meta};
 use serde_json::{Map, json};
 use sync::IgnoreRules;
 use sync::compare::respecting_ignored;
+use sync::hooks::is_finalizer;
 
 /// Annotations that other controllers write.
 const KEPT_ANNOTATIONS: [&str; 3] =
     ["notified.notifications.argoproj.io", "argocd.argoproj.io/refresh", "argocd.argoproj.io/hydrate"];
-/// Finalizers that the Application controller sets for hooks.
-const KEPT_FINALIZERS: [&str; 2] =
-    ["pre-delete-finalizer.argocd.argoproj.io", "post-delete-finalizer.argocd.argoproj.io"];
 
 /// What a set may do to Applications: `syncPolicy.applicationsSync`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,8 +91,7 @@ pub fn updated(set: &Value, generated: &Value, live: &Value) -> Result<Value, St
     let mut finalizers: Vec<Value> =
         generated["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
     for finalizer in meta::finalizers(live) {
-        let of_hooks = KEPT_FINALIZERS.iter().any(|kept| finalizer.starts_with(kept));
-        if of_hooks && !finalizers.iter().any(|there| there == finalizer) {
+        if is_finalizer(finalizer) && !finalizers.iter().any(|there| there == finalizer) {
             finalizers.push(finalizer.into());
         }
     }

@@ -7,10 +7,11 @@ use client::{Api, Client, Key, ResourceType};
 use objects::{GroupVersionKind, Value, kinds, meta, patch};
 use sync::annotations::LAST_APPLIED;
 use sync::compare::{last_applied, respecting_ignored, without_status};
+use sync::hooks::finalizers_beside;
 use sync::options::{self, SyncOptions};
 use sync::{FIELD_MANAGER, IgnoreRules, Method, ResourceKey};
 
-use crate::comparison::read;
+use crate::comparison::{read, without_hooks};
 use crate::secrets;
 
 /// The name under which `kubectl apply` without `--server-side` writes.
@@ -183,7 +184,11 @@ impl One<'_> {
     }
 
     async fn client_side(&self, target: &Value, live: Option<&Value>) -> Result<Applied, client::Error> {
-        let modified = recorded(target);
+        let mut modified = recorded(target);
+        for finalizer in live.map(|live| finalizers_beside(target, live)).unwrap_or_default() {
+            // The list is written as a whole.
+            meta::add_finalizer(&mut modified, finalizer);
+        }
         let Some(live) = live else {
             let created = self.api.create_with(&modified, &self.writing()).await?;
             return Ok(self.done(created, "created"));
@@ -208,7 +213,8 @@ impl One<'_> {
     }
 
     fn differs(&self, target: &Value, live: &Value, method: Method) -> bool {
-        sync::compare(target, live, &IgnoreRules::default(), method).modified
+        let without = without_hooks(target, live);
+        sync::compare(target, without.as_ref().unwrap_or(live), &IgnoreRules::default(), method).modified
     }
 
     async fn server_side(&self, target: &Value, live: Option<&Value>) -> Result<Applied, client::Error> {

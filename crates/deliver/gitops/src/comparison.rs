@@ -8,6 +8,7 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 use objects::{GroupVersionKind, Value, meta};
 use sha2::{Digest, Sha256};
 use sync::health::{self, Contribution};
+use sync::hooks::finalizers_beside;
 use sync::options::Deletion;
 use sync::project::Project;
 use sync::status::{self, ResourceStatus};
@@ -208,7 +209,7 @@ fn judged(
             } else {
                 Method::ClientSide
             };
-            let settled = settings.tracking.settled(manifest, live);
+            let settled = settled(&settings.tracking, manifest, live);
             let modified =
                 sync::compare(manifest, settled.as_ref().unwrap_or(live), &application.ignore, method)
                     .modified;
@@ -240,6 +241,26 @@ fn judged(
         images: live.map(images).unwrap_or_default(),
         urls: live.map(urls).unwrap_or_default(),
     }
+}
+
+/// A live object as it is compared: without marks and finalizers of the controller's that its manifest has no word on.
+/// `None` if that is how it is.
+pub(crate) fn settled(tracking: &Tracking, manifest: &Value, live: &Value) -> Option<Value> {
+    let settled = tracking.settled(manifest, live);
+    let without = without_hooks(manifest, settled.as_ref().unwrap_or(live));
+    without.or(settled)
+}
+
+/// A live Application without the finalizers of its hooks, where it has any that its manifest has not.
+pub(crate) fn without_hooks(manifest: &Value, live: &Value) -> Option<Value> {
+    let beside = finalizers_beside(manifest, live);
+    if beside.is_empty() {
+        return None;
+    }
+    let left: Vec<&str> = meta::finalizers(live).filter(|name| !beside.contains(name)).collect();
+    let mut without = live.clone();
+    meta::set(&mut without, "finalizers", if left.is_empty() { Value::Null } else { left.into() });
+    Some(without)
 }
 
 /// The images of a workload's pods.

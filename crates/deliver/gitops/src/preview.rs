@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use crate::application::Application;
 use crate::beside::Snapshot;
 use crate::clusters::{self, kube_version};
-use crate::comparison::read;
+use crate::comparison::{read, settled};
 use crate::generate::{self, Request};
 use crate::metrics::Work;
 use crate::places::Places;
@@ -161,7 +161,7 @@ async fn present(
     let comparison = live.as_ref().map(|live| {
         let server_side = application.options.server_side_apply(&manifest);
         let method = if server_side { Method::ServerSide } else { Method::ClientSide };
-        let settled = tracking.settled(&manifest, live);
+        let settled = settled(tracking, &manifest, live);
         compare(&manifest, settled.as_ref().unwrap_or(live), &application.ignore, method)
     });
     Ok(Previewed { key: target.key.clone(), target: Some(manifest), live, comparison, hook })

@@ -4,6 +4,27 @@ use objects::{Value, meta};
 
 use crate::annotations::{HELM_HOOK, HELM_HOOK_DELETE_POLICY, HOOK, HOOK_DELETE_POLICY, entries};
 
+/// On an Application with hooks before its deletion; with `/cleanup`, until those that ran are deleted.
+pub const PRE_DELETE_FINALIZER: &str = "pre-delete-finalizer.argocd.argoproj.io";
+/// As [`PRE_DELETE_FINALIZER`], for hooks after it.
+pub const POST_DELETE_FINALIZER: &str = "post-delete-finalizer.argocd.argoproj.io";
+
+/// Whether a finalizer of an Application is the controller's, for its hooks: whoever else writes the Application leaves
+/// it as it is.
+#[must_use]
+pub fn is_finalizer(name: &str) -> bool {
+    [PRE_DELETE_FINALIZER, POST_DELETE_FINALIZER].iter().any(|own| name.starts_with(own))
+}
+
+/// The finalizers of hooks that a live Application has and its manifest does not; none if it is no Application.
+pub fn finalizers_beside<'l>(manifest: &Value, live: &'l Value) -> Vec<&'l str> {
+    if meta::kind(live) != "Application" || crate::key::group(live) != "argoproj.io" {
+        return Vec::new();
+    }
+    let written: Vec<&str> = meta::finalizers(manifest).collect();
+    meta::finalizers(live).filter(|name| is_finalizer(name) && !written.contains(name)).collect()
+}
+
 /// When a hook runs. The names are those of the annotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HookType {
@@ -150,6 +171,20 @@ mod tests {
         check(json!({HELM_HOOK: "crd-install"}), Role::Resource);
         check(json!({HELM_HOOK: "test"}), Role::Hook(vec![]));
         check(json!({HELM_HOOK: "pre-rollback"}), Role::Hook(vec![]));
+    }
+
+    #[test]
+    fn finalizers_of_hooks_are_the_controllers() {
+        let application = |finalizers: Value| json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Application", "metadata": {"finalizers": finalizers}});
+        let cleanup = format!("{PRE_DELETE_FINALIZER}/cleanup");
+        let live = application(json!(["mine", PRE_DELETE_FINALIZER, cleanup]));
+        assert_eq!(
+            finalizers_beside(&application(json!(["mine"])), &live),
+            [PRE_DELETE_FINALIZER, cleanup.as_str()]
+        );
+        assert!(finalizers_beside(&live, &live).is_empty());
+        let other = json!({"kind": "ConfigMap", "metadata": {"finalizers": [PRE_DELETE_FINALIZER]}});
+        assert!(finalizers_beside(&json!({}), &other).is_empty());
     }
 
     #[test]

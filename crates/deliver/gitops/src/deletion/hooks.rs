@@ -8,7 +8,9 @@ use client::dynamic::{DeleteOptions, Propagation, WriteOptions};
 use client::{Api, Key};
 use jiff::Timestamp;
 use objects::{Value, meta};
-use sync::hooks::{DeletePolicy, HookType, Role, delete_policies, role};
+use sync::hooks::{
+    DeletePolicy, HookType, POST_DELETE_FINALIZER, PRE_DELETE_FINALIZER, Role, delete_policies, role,
+};
 use sync::{FIELD_MANAGER, HealthStatus, ResourceKey};
 
 use crate::clusters::Cluster;
@@ -16,8 +18,6 @@ use crate::comparison::read;
 use crate::reconcile::Site;
 use crate::targets::Target;
 
-const PRE: &str = "pre-delete-finalizer.argocd.argoproj.io";
-const POST: &str = "post-delete-finalizer.argocd.argoproj.io";
 /// Follows either name where the hooks that ran are to be deleted.
 const CLEANUP: &str = "/cleanup";
 
@@ -39,7 +39,10 @@ impl Part {
 
     /// The finalizer that is taken off when it is done.
     pub(crate) fn finalizer(self) -> String {
-        let name = |hook| if hook == HookType::PreDelete { PRE } else { POST };
+        let name = |hook| match hook {
+            HookType::PreDelete => PRE_DELETE_FINALIZER,
+            _ => POST_DELETE_FINALIZER,
+        };
         match self {
             Part::Run(hook) => name(hook).to_owned(),
             Part::CleanUp(hook) => format!("{}{CLEANUP}", name(hook)),
