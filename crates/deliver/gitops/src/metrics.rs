@@ -12,12 +12,15 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use webhooks::Host;
 
 /// Counters since the start of the controller.
 #[derive(Debug, Default)]
 pub struct Metrics {
     total: Arc<Counters>,
     applications: Mutex<BTreeMap<Key, Arc<Work>>>,
+    /// Requests by host and status of the answer.
+    webhooks: Mutex<BTreeMap<(String, u16), u64>>,
 }
 
 /// The work done for one Application.
@@ -158,6 +161,12 @@ impl Metrics {
         work
     }
 
+    /// A webhook was answered.
+    pub(crate) fn webhook(&self, host: Option<Host>, status: u16) {
+        let host = host.map_or_else(|| "unknown".to_owned(), |host| host.to_string());
+        *lock(&self.webhooks).entry((host, status)).or_default() += 1;
+    }
+
     /// Drops what is counted for an Application that is gone; the totals stay.
     pub(crate) fn forget(&self, application: &Key) {
         lock(&self.applications).remove(application);
@@ -218,6 +227,16 @@ impl Collector for Exposition {
             let requests = work.requests.load(Ordering::Relaxed);
             ConstCounter::new(requests).encode(family.encode_family(&of("api_request"))?)?;
         }
+        let mut family = encoder.encode_descriptor(
+            "mainstay_webhooks",
+            "Webhooks answered, by host and status",
+            None,
+            MetricType::Counter,
+        )?;
+        for ((host, status), count) in lock(&self.0.webhooks).clone() {
+            let labels = [("host", host), ("status", status.to_string())];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
         info(&mut encoder, &applications)
     }
 }
@@ -254,6 +273,8 @@ mod tests {
         work.add(Count::Render);
         work.says(&json!({"spec": {"project": "default"}}), &json!({"sync": {"status": "Synced"}}));
         metrics.of(&Key::namespaced("argocd", "other")).add(Count::Render);
+        metrics.webhook(Some(Host::GitHub), 200);
+        metrics.webhook(None, 400);
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Exposition(Arc::clone(&metrics))));
         let mut text = String::new();
@@ -261,6 +282,8 @@ mod tests {
         for line in [
             r#"mainstay_gitops_work_total{work="render"} 2"#,
             r#"mainstay_application_work_total{name="web",namespace="argocd",work="render"} 1"#,
+            r#"mainstay_webhooks_total{host="GitHub",status="200"} 1"#,
+            r#"mainstay_webhooks_total{host="unknown",status="400"} 1"#,
             r#"argocd_app_info{name="web",namespace="argocd",project="default",sync_status="Synced",health_status="Unknown"} 1"#,
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");

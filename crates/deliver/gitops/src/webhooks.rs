@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use webhooks::{Event, Host, Refusal};
@@ -26,8 +26,14 @@ use crate::sets::Sets;
 pub const WEBHOOK_PATH: &str = "/api/webhook";
 /// Repositories that may wait to be fetched; more events are turned away.
 const WAITING: usize = 1024;
-/// Bodies that are read and checked at the same time: each may be large.
-const BODIES: usize = 4;
+/// Bodies that are read and checked at the same time: those that say that they are small, and those that may be large.
+/// Whoever sends a large one slowly does not keep usual ones waiting.
+const SMALL_BODIES: usize = 64;
+const LARGE_BODIES: usize = 4;
+/// The largest of the small ones, in bytes.
+const SMALL: usize = 1 << 20;
+/// The least time between two fetches of one repository that webhooks ask for.
+const PAUSE: Duration = Duration::from_secs(1);
 /// How long a request may take to arrive, and to wait for its turn.
 const ARRIVAL: Duration = Duration::from_secs(30);
 
@@ -39,7 +45,8 @@ struct Inner {
     shared: Arc<Shared>,
     sets: Arc<Sets>,
     told: mpsc::Sender<String>,
-    bodies: Semaphore,
+    small: Semaphore,
+    large: Semaphore,
 }
 
 impl std::fmt::Debug for Webhooks {
@@ -56,7 +63,8 @@ impl Webhooks {
     pub(crate) fn new(shared: &Arc<Shared>, sets: &Arc<Sets>) -> (Self, mpsc::Receiver<String>) {
         let (told, urls) = mpsc::channel(WAITING);
         let (shared, sets) = (Arc::clone(shared), Arc::clone(sets));
-        (Self(Arc::new(Inner { shared, sets, told, bodies: Semaphore::new(BODIES) })), urls)
+        let (small, large) = (Semaphore::new(SMALL_BODIES), Semaphore::new(LARGE_BODIES));
+        (Self(Arc::new(Inner { shared, sets, told, small, large })), urls)
     }
 
     /// Serves until shutdown over plain HTTP; whoever offers it to the outside puts TLS before it.
@@ -70,10 +78,12 @@ impl Webhooks {
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let host = Host::of(request.headers());
         let (status, mut text) = match self.receive(request).await {
             Ok(()) => (StatusCode::OK, String::new()),
             Err(refused) => refused,
         };
+        self.0.shared.metrics.webhook(host, status.as_u16());
         if !text.is_empty() {
             text.push('\n');
         }
@@ -93,7 +103,6 @@ impl Webhooks {
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let failed = |status, text: &str| (status, format!("Webhook processing failed: {text}"));
         let (head, body) = request.into_parts();
         if head.uri.path() != WEBHOOK_PATH {
             return Err((StatusCode::NOT_FOUND, format!("webhooks are sent to {WEBHOOK_PATH}")));
@@ -106,27 +115,12 @@ impl Webhooks {
         let starting = || failed(StatusCode::SERVICE_UNAVAILABLE, "the controller is starting");
         let beside = self.0.shared.beside.now().ok_or_else(starting)?;
         let limit = beside.settings().webhook_limit.0;
-        let arrived = tokio::time::timeout(ARRIVAL, async {
-            let permit = self.0.bodies.acquire().await.expect("the semaphore is never closed");
-            (Limited::new(body, limit).collect().await, permit)
-        });
-        let Ok((body, _permit)) = arrived.await else {
-            let late = format!("it did not arrive within {} s", ARRIVAL.as_secs());
-            return Err(failed(StatusCode::REQUEST_TIMEOUT, &late));
-        };
-        let body = body.map_err(|error| {
-            let text = match error.downcast_ref::<LengthLimitError>() {
-                // As upstream, which tells a body that is too large from none of the others.
-                Some(_) => format!("payload must be valid JSON under {} MB", limit >> 20),
-                None => "the request broke off".to_owned(),
-            };
-            failed(StatusCode::BAD_REQUEST, &text)
-        })?;
+        let (body, _turn) = self.arrival(body, limit).await?;
         let secrets = secrets::read(&self.0.shared).await.map_err(|error| {
             tracing::warn!(error, "webhooks cannot be checked");
             failed(StatusCode::SERVICE_UNAVAILABLE, "the secrets of webhooks cannot be read")
         })?;
-        let event = webhooks::receive(&head.headers, &body.to_bytes(), &secrets).map_err(|refusal| {
+        let event = webhooks::receive(&head.headers, &body, &secrets).map_err(|refusal| {
             tracing::info!(%host, reason = %refusal, "a webhook was refused");
             match refusal {
                 Refusal::Unknown => (StatusCode::BAD_REQUEST, refusal.to_string()),
@@ -138,6 +132,39 @@ impl Webhooks {
         }
         tracing::warn!(%host, "too many webhooks wait: one was turned away");
         Err((StatusCode::SERVICE_UNAVAILABLE, "Queue is full, discarding webhook payload".to_owned()))
+    }
+
+    /// The body, if it is no larger than it may be and comes in time, and the turn that its memory takes.
+    async fn arrival<B>(&self, body: B, limit: usize) -> Result<(Bytes, SemaphorePermit<'_>), Answer>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let too_large = || {
+            // As upstream, which tells a body that is too large from none of the others.
+            failed(StatusCode::BAD_REQUEST, &format!("payload must be valid JSON under {} MB", limit >> 20))
+        };
+        let length = body.size_hint();
+        if length.lower() > limit as u64 {
+            return Err(too_large());
+        }
+        let (turns, most) = match length.upper() {
+            Some(length) if length <= SMALL as u64 => (&self.0.small, limit.min(SMALL)),
+            _ => (&self.0.large, limit),
+        };
+        let arrived = tokio::time::timeout(ARRIVAL, async {
+            let turn = turns.acquire().await.expect("the semaphore is never closed");
+            Limited::new(body, most).collect().await.map(|body| (body.to_bytes(), turn))
+        });
+        match arrived.await {
+            Ok(Ok(arrived)) => Ok(arrived),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+            Ok(Err(_)) => Err(failed(StatusCode::BAD_REQUEST, "the request broke off")),
+            Err(_) => {
+                let late = format!("it did not arrive within {} s", ARRIVAL.as_secs());
+                Err(failed(StatusCode::REQUEST_TIMEOUT, &late))
+            }
+        }
     }
 
     /// Whether everybody concerned could be told.
@@ -154,6 +181,10 @@ impl Webhooks {
             Event::PullRequest(pull) => self.0.sets.pulled(pull),
         }
     }
+}
+
+fn failed(status: StatusCode, text: &str) -> Answer {
+    (status, format!("Webhook processing failed: {text}"))
 }
 
 /// Fetches the repositories that webhooks tell of, each once at a time: what is told meanwhile is one fetch after it.
@@ -190,6 +221,7 @@ pub(crate) async fn fetch(shared: Arc<Shared>, mut told: mpsc::Receiver<String>,
                 if let Err(error) = repositories.fetch(&url).await {
                     tracing::warn!(%error, "a repository that a webhook told of cannot be fetched");
                 }
+                tokio::time::sleep(PAUSE).await;
                 url
             });
         }
