@@ -94,7 +94,8 @@ fn is(manifest: &Value, hook: HookType) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Done,
-    Waiting,
+    /// With the hooks that were created just now.
+    Waiting(Vec<String>),
     /// In upstream's words.
     Failed(String),
 }
@@ -130,17 +131,17 @@ impl Running<'_> {
             Ok(hooks) => hooks,
             Err(reason) => return Ok(Outcome::Failed(reason)),
         };
-        let mut created = false;
+        let mut created = Vec::new();
         for hook in hooks.iter().filter(|hook| hook.live.is_none()) {
             match hook.api.create_with(&hook.manifest, &WriteOptions::manager(FIELD_MANAGER)).await {
-                Ok(_) => created = true,
+                Ok(_) => created.push(format!("{}/{}", hook.key.kind, hook.key.name)),
                 Err(error) if error.is_already_exists() => {}
                 Err(error) if error.retryable() => return Err(error),
                 Err(error) => return Ok(Outcome::Failed(error.message())),
             }
         }
-        if created {
-            return Ok(Outcome::Waiting);
+        if !created.is_empty() {
+            return Ok(Outcome::Waiting(created));
         }
         let (mut waiting, mut failed) = (false, Vec::new());
         for hook in &hooks {
@@ -153,7 +154,7 @@ impl Running<'_> {
             }
         }
         if failed.is_empty() {
-            return Ok(if waiting { Outcome::Waiting } else { Outcome::Done });
+            return Ok(if waiting { Outcome::Waiting(created) } else { Outcome::Done });
         }
         let mut names = Vec::new();
         for (hook, live) in failed {

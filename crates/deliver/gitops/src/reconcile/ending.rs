@@ -78,7 +78,13 @@ impl Pass<'_> {
         match part {
             Part::Run(hook) => match running.run(hook).await? {
                 Outcome::Done => self.done(part).await,
-                Outcome::Waiting => Ok(Action::RequeueAfter(LOOK)),
+                Outcome::Waiting(created) => {
+                    if !created.is_empty() {
+                        let text = format!("waiting for {} hook(s): {}", hook.as_str(), created.join(", "));
+                        self.shared.events.normal(self.object, "ResourceDeleting", &text).await;
+                    }
+                    Ok(Action::RequeueAfter(LOOK))
+                }
                 Outcome::Failed(reason) => self.hooks_failed(part, &reason).await,
             },
             Part::CleanUp(hook) => {
