@@ -5,6 +5,7 @@
 //! wait is for a state, with a deadline, and says what it last saw.
 
 mod cluster;
+pub mod codedang;
 mod faults;
 mod file_server;
 mod git_server;

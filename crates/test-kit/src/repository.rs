@@ -71,7 +71,7 @@ impl Repository {
 }
 
 /// Copies a directory; files become writable, since shared test data may not be.
-fn copy(source: &Path, target: &Path) {
+pub(crate) fn copy(source: &Path, target: &Path) {
     fs::create_dir_all(target).unwrap_or_else(|error| panic!("create {}: {error}", target.display()));
     for entry in fs::read_dir(source).unwrap_or_else(|error| panic!("list {}: {error}", source.display())) {
         let path = entry.expect("a directory entry").path();

@@ -14,6 +14,10 @@
 //! - A cluster that does not answer stops only its own applications, with the reason in their status; credentials are
 //!   in no status, log or error.
 //! - Nothing is pruned or applied from a rendering that failed, and no wait is without a deadline and a reason.
+//! - An error or a death at any request leaves nothing that the next pass, or the next process, does not bring to what
+//!   Git describes; a hook that the status tells of is not run again for it.
+//! - A rendering gets nothing from places of this machine or by credentials that the Application's project does not
+//!   permit; what Secrets hold is in no message, also where a server repeats it.
 //! - One resource whose namespace or kind is missing defers that resource alone, and it is tried again when the missing
 //!   thing appears. Any other failure stops the waves after it.
 //!

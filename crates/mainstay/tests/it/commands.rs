@@ -140,6 +140,65 @@ fn the_verbs_of_argocd_work() {
     changing(&world);
     deleting(&world);
     others(&world);
+    what_is_secret_is_shown_by_no_verb(&world);
+}
+
+/// The classes of CVE-2025-55190 and CVE-2024-31989: neither a project nor anything else that is shown holds
+/// credentials, and `/metrics` holds no manifests.
+fn what_is_secret_is_shown_by_no_verb(world: &World) {
+    let secret = |name: &str, kind: &str, more: &[(&str, &str)]| {
+        let fields: serde_json::Map<String, Value> =
+            more.iter().map(|(field, text)| ((*field).to_owned(), Value::from(*text))).collect();
+        let secret = serde_json::json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": name, "namespace": "argocd", "labels": {"argocd.argoproj.io/secret-type": kind}},
+            "stringData": fields,
+        });
+        let made = world.platform.kubectl_with_input(&["apply", "--filename", "-"], &secret.to_string());
+        made.expect("the Secret is made");
+    };
+    const WORD: &str = "sesame-open-up";
+    let (url, prefix) = ("https://charts.example.org/team", "https://charts.example.org");
+    let login = [("username", "alice"), ("password", WORD), ("tlsClientCertKey", WORD), ("project", "team")];
+    secret("own", "repository", &[&[("url", url), ("type", "helm"), ("name", "own")], &login[..]].concat());
+    secret(
+        "all",
+        "repo-creds",
+        &[&[("url", prefix), ("type", "helm"), ("sshPrivateKey", WORD)], &login[..]].concat(),
+    );
+    let config = format!(
+        r#"{{"bearerToken": "{WORD}", "tlsClientConfig": {{"insecure": true, "keyData": "{WORD}"}}}}"#
+    );
+    let cluster =
+        [("name", "far"), ("server", "https://127.0.0.1:1"), ("config", &config), ("project", "team")];
+    secret("far", "cluster", &cluster);
+    world.ok(&["project", "create", "team", "--src", url, "--dest", "https://127.0.0.1:1,team"]);
+    let metrics = world.platform.kubectl(&["get", "--raw", "/metrics"]);
+    let mut shown = vec![metrics];
+    for format in ["json", "yaml"] {
+        for verb in [
+            &["project", "get", "team"][..],
+            &["project", "list"],
+            &["repo", "list"],
+            &["repo", "get", url],
+            &["repocreds", "list"],
+            &["cluster", "list"],
+            &["cluster", "get", "far"],
+            &["app", "list"],
+        ] {
+            shown.push(world.ok(&[verb, &["--output", format]].concat()));
+        }
+    }
+    for verb in [&["project", "get", "team"][..], &["repo", "list"], &["cluster", "list"]] {
+        shown.push(world.ok(verb));
+    }
+    let encoded = ["c2VzYW1l", "YWxpY2U6"];
+    for text in &shown {
+        let told = [WORD].iter().chain(&encoded).any(|word| text.contains(word));
+        assert!(!told && !text.contains("stringData"), "{text}");
+    }
+    assert!(shown[1].contains(url), "{}", shown[1]);
+    assert!(shown[0].contains("mainstay_gitops_work"), "the metrics are there");
 }
 
 fn before_the_first_sync(world: &World) {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use test_kit::codedang::{self, Codedang};
 use test_kit::{Repository, eventually, shared};
 
 use crate::platform::Platform;
@@ -31,7 +32,7 @@ fn applications(platform: &Platform) -> BTreeMap<String, String> {
     pairs.map(|(name, version)| (name.to_owned(), version.to_owned())).collect()
 }
 
-fn settled(platform: &Platform) -> String {
+fn settled(platform: &Platform) {
     let mut last = (String::new(), Instant::now());
     eventually("nothing moves any more", SOON, || {
         let now = revision(platform)?;
@@ -40,14 +41,10 @@ fn settled(platform: &Platform) -> String {
         }
         if last.1.elapsed() > SETTLED { Ok(()) } else { Err(last.0.clone()) }
     });
-    last.0
 }
 
 /// Brings a repository up without a node, and watches it once it has settled.
 fn watched(repository: &str, path: &str, root: &str) {
-    #[expect(clippy::disallowed_methods, reason = "`cargo xtask soak quiet` asks for more")]
-    let seconds = std::env::var("MAINSTAY_SOAK_QUIET_SECONDS")
-        .map_or(WATCHED, |number| number.parse().expect("MAINSTAY_SOAK_QUIET_SECONDS is a number"));
     let copy = Repository::of(&shared(repository));
     let place = copy.path().to_string_lossy().into_owned();
     let platform = Platform::up(&[&place, "--path", path, "--no-node"]);
@@ -65,23 +62,126 @@ fn watched(repository: &str, path: &str, root: &str) {
         // It may be there already.
         let _ = platform.try_kubectl(&["create", "namespace", namespace]);
     }
-    let before = settled(&platform);
-    let (states, begun) = (applications(&platform), Instant::now());
-    let limit = Duration::from_secs(seconds);
+    settled(&platform);
+    rests(repository, &[&platform]);
+}
+
+/// Nothing is written on any of these.
+fn rests(what: &str, platforms: &[&Platform]) {
+    let now = || platforms.iter().map(|platform| revision(platform)).collect::<Result<Vec<_>, _>>();
+    let all = || platforms.iter().map(|platform| applications(platform)).collect::<Vec<_>>();
+    let before = now().expect("the API answers");
+    let (states, begun) = (all(), Instant::now());
+    let limit = Duration::from_secs(seconds());
     eventually("the watch is over", limit + SOON, || {
-        let now = revision(&platform)?;
+        let now = now()?;
+        let moved = || {
+            let states = all().into_iter().zip(&states).flat_map(|(now, then)| {
+                now.into_iter().filter(|(name, version)| then.get(name) != Some(version))
+            });
+            states.collect::<Vec<_>>()
+        };
         assert_eq!(
             now,
             before,
-            "{repository}: written after {:?} though nothing changed: {:?}",
+            "{what}: written after {:?} though nothing changed: {:?}",
             begun.elapsed(),
-            applications(&platform)
-                .iter()
-                .filter(|(name, version)| states.get(*name) != Some(version))
-                .collect::<Vec<_>>()
+            moved()
         );
         if begun.elapsed() > limit { Ok(()) } else { Err("nothing was written".to_owned()) }
     });
+}
+
+/// Ends the Pods of Jobs, as a node would, so that hooks end.
+fn end_jobs(platform: &Platform) {
+    let pods = platform.get(&["pods", "--all-namespaces"]).unwrap_or_default();
+    for pod in pods["items"].as_array().into_iter().flatten() {
+        let of_job = pod["metadata"]["ownerReferences"][0]["kind"] == "Job";
+        if of_job && pod["status"]["phase"] != "Succeeded" {
+            let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
+            let (name, namespace) = (text("name"), format!("--namespace={}", text("namespace")));
+            let done = r#"{"status": {"phase": "Succeeded"}}"#;
+            let patch =
+                ["patch", "pod", &name, &namespace, "--subresource=status", "--type=merge", "--patch", done];
+            // Its Job may be gone by now.
+            let _ = platform.try_kubectl(&patch);
+        }
+    }
+}
+
+/// What registers a cluster; without a platform, the one that the Application is on.
+fn registered(name: &str, platform: Option<&Platform>) -> Value {
+    let (mut server, mut config) = ("https://kubernetes.default.svc".to_owned(), json!({}));
+    if let Some(platform) = platform {
+        let kubeconfig = platform.kubectl(&["config", "view", "--raw", "--output=json"]);
+        let kubeconfig: Value = serde_json::from_str(&kubeconfig).expect("a kubeconfig");
+        let (cluster, user) = (&kubeconfig["clusters"][0]["cluster"], &kubeconfig["users"][0]["user"]);
+        cluster["server"].as_str().expect("its server").clone_into(&mut server);
+        config = json!({"tlsClientConfig": {
+            "caData": cluster["certificate-authority-data"],
+            "certData": user["client-certificate-data"],
+            "keyData": user["client-key-data"],
+        }});
+    }
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": format!("cluster-{name}"), "namespace": "argocd",
+            "labels": {"argocd.argoproj.io/secret-type": "cluster", "env": name}},
+        "stringData": {"name": name, "server": server, "config": config.to_string()},
+    })
+}
+
+/// Codedang as its team runs it: the Applications on one cluster, and what they deploy on that and on another one.
+#[test]
+fn codedang_rests_on_its_two_clusters() {
+    let codedang = Codedang::new();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let root = shared("repos/codedang/infra/k8s/argocd/applications/argocd.yaml");
+    std::fs::copy(root, directory.path().join("argocd.yaml")).expect("copy the root");
+    let place = directory.path().display().to_string();
+    let source = format!("{}={}", codedang::URL, codedang.repository.path().display());
+    let mirrors = codedang::HOSTS.map(|host| format!("{host}={}", codedang.charts.url()));
+    let stage = Platform::up(&["--bare", "--no-node"]);
+    let production = Platform::up(&[
+        &place,
+        "--path",
+        ".",
+        "--no-node",
+        "--source",
+        &source,
+        "--mirror",
+        &mirrors[0],
+        "--mirror",
+        &mirrors[1],
+    ]);
+    for secret in [registered("production", None), registered("stage", Some(&stage))] {
+        let made = production.kubectl_with_input(&["apply", "--filename", "-"], &secret.to_string());
+        made.expect("the cluster is registered");
+    }
+    let mut last = (Vec::new(), Instant::now());
+    eventually("61 Applications, and nothing moves any more", 3 * SOON, || {
+        end_jobs(&production);
+        end_jobs(&stage);
+        let now = vec![revision(&production)?, revision(&stage)?];
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+        let count = applications(&production).len();
+        // And the one that the directory of the root became.
+        if count == 8 + 52 + 1 && last.1.elapsed() > SETTLED {
+            Ok(())
+        } else {
+            Err(format!("{count}: {last:?}"))
+        }
+    });
+    rests("codedang", &[&production, &stage]);
+}
+
+/// How long it is watched.
+fn seconds() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "`cargo xtask soak quiet` asks for more")]
+    let asked = std::env::var("MAINSTAY_SOAK_QUIET_SECONDS");
+    asked.map_or(WATCHED, |number| number.parse().expect("MAINSTAY_SOAK_QUIET_SECONDS is a number"))
 }
 
 #[test]

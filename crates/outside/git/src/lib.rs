@@ -5,7 +5,8 @@
 //! they are saved, and noticing that any of it changed. What it gives out is a [`Snapshot`]: a revision and an
 //! immutable [`tree::Tree`].
 //!
-//! What must hold: a snapshot never changes; no path or symbolic link reaches outside its repository; every call to
+//! What must hold: a snapshot never changes, and holds no file that is being written; a copy that is damaged is
+//! replaced by a whole one; no path or symbolic link reaches outside its repository; every call to
 //! another host ends by a deadline, holds up nobody but those who asked for that repository, and its failure names
 //! the URL without its credentials. Keeps out what the files mean (charts, manifests) and writing back.
 

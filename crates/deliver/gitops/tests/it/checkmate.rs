@@ -15,6 +15,7 @@ const REMOTE: [&str; 4] = ["cert-manager", "trust-manager", "linkerd-control-pla
 async fn comes_up_from_its_root() {
     let repository = Repository::of(&shared("repos/checkmate-kubernetes"));
     let world = World::new().await;
+    world.place.serve_kinds(&[repository.path()]).await;
     let controller = world.start(Settings { health_gates: HealthGates::Ignore, ..Settings::default() });
     let request = BootstrapRequest {
         repository: repository.path().display().to_string(),

@@ -1,7 +1,6 @@
 //! Codedang from its root, unchanged: Argo CD's own Application, eight others and 26 ApplicationSets, on two clusters.
 
 use std::path::Path;
-use std::process::Command;
 
 use base64::Engine as _;
 use client::dynamic::ListOptions;
@@ -9,66 +8,15 @@ use client::resource::{APPLICATION_SETS, APPLICATIONS, JOBS};
 use client::{Api, Client, Key};
 use gitops::{HealthGates, Settings};
 use serde_json::{Value, json};
-use test_kit::{Cluster, FileServer, Listening, Repository, eventually_async, find_program, shared};
+use test_kit::codedang::{self, Codedang};
+use test_kit::{Cluster, Listening, eventually_async, shared};
 
 use super::clusters::{registered, secret};
 use super::place;
 use super::world::World;
 
-const URL: &str = "https://github.com/skkuding/codedang";
-/// Path of the repository, chart, and the version that Codedang asks for.
-const CHARTS: [(&str, &str, &str); 2] = [("argo-helm", "argo-cd", "9.4.2"), ("", "cert-manager", "v1.18.2")];
 /// Every application is rendered in a debug build here.
 const LATE: std::time::Duration = std::time::Duration::from_secs(180);
-
-/// The branches main and release.
-fn branches() -> Repository {
-    let repository = Repository::of(&shared("repos/codedang"));
-    repository.git(&["checkout", "--quiet", "-b", "release"]);
-    repository.git(&["rm", "--quiet", "-r", "."]);
-    copy(&shared("repos/codedang-release"), repository.path());
-    repository.commit("release");
-    repository.git(&["checkout", "--quiet", "main"]);
-    repository
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
-/// Helm repositories with the charts that are here, each under the version that Codedang asks for.
-fn mirror() -> (tempfile::TempDir, FileServer) {
-    let directory = tempfile::tempdir().unwrap();
-    for (repository, chart, version) in CHARTS {
-        let served = directory.path().join(repository);
-        std::fs::create_dir_all(&served).unwrap();
-        let source = shared(&format!("charts/charts/{chart}"));
-        helm(&served, &["package", &source.display().to_string(), "--version", version]);
-        helm(&served, &["repo", "index", "."]);
-    }
-    let server = FileServer::start(directory.path());
-    (directory, server)
-}
-
-fn helm(directory: &Path, arguments: &[&str]) {
-    let output = Command::new(find_program("helm"))
-        .current_dir(directory)
-        .env_clear()
-        .env("HOME", directory)
-        .args(arguments)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "helm {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
 
 /// The second cluster.
 struct Stage {
@@ -79,7 +27,7 @@ struct Stage {
 }
 
 impl Stage {
-    async fn find() -> Stage {
+    async fn find(own: &[&Path]) -> Stage {
         let Some(kubeconfig) = std::env::var_os(place::SECOND) else {
             let cluster = Cluster::start().await;
             let listening = cluster.listen().await;
@@ -87,7 +35,7 @@ impl Stage {
             return Stage { client: cluster.admin(), secret, _listening: Some(listening) };
         };
         let client = place::reach(kubeconfig.clone().into()).await;
-        place::define_minimal(&client).await;
+        place::define_minimal(&client, own).await;
         let config: Value = yaml::from_str(&std::fs::read_to_string(kubeconfig).unwrap()).unwrap();
         let (cluster, user) = (&config["clusters"][0]["cluster"], &config["users"][0]["user"]);
         let file = |path: &Value| {
@@ -120,7 +68,8 @@ fn missing(application: &Value) -> Option<String> {
     let single = std::slice::from_ref(&spec["source"]);
     let sources = spec["sources"].as_array().map_or(single, Vec::as_slice);
     let absent = |source: &&Value| {
-        source["repoURL"] != URL && !CHARTS.iter().any(|(_, chart, _)| source["chart"] == *chart)
+        let chart = source["chart"].as_str().unwrap_or_default();
+        source["repoURL"] != codedang::URL && !codedang::has_chart(chart)
     };
     let url = sources.iter().find(absent)?["repoURL"].as_str().unwrap();
     let url = url.trim_start_matches("https://");
@@ -142,11 +91,13 @@ fn is_settled(application: &Value) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn codedang_comes_up_from_its_root_on_two_clusters() {
-    let repository = branches();
-    let (_directory, server) = mirror();
-    let world = World::mirroring(&["argoproj.github.io", "charts.jetstack.io"], &server.url()).await;
-    world.repositories.map(git::Mapping::new(URL, repository.path())).unwrap();
-    let stage = Stage::find().await;
+    let codedang = Codedang::new();
+    let world = World::mirroring(&codedang::HOSTS, &codedang.charts.url()).await;
+    world.repositories.map(git::Mapping::new(codedang::URL, codedang.repository.path())).unwrap();
+    let (release, charts) = (shared("repos/codedang-release"), shared("charts/charts"));
+    let own = [codedang.repository.path(), &release, &charts.join("argo-cd"), &charts.join("cert-manager")];
+    world.place.serve_kinds(&own).await;
+    let stage = Stage::find(&own).await;
     // What bootstrapping makes: the chart has both Secrets, one of them sealed.
     world.create(registered("production", "https://kubernetes.default.svc", &json!({}))).await;
     world.create(stage.secret.clone()).await;

@@ -1,8 +1,8 @@
 //! Where tests run: the API server in this process, or the cluster of a kubeconfig.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use client::Client;
 use client::connect::connect;
@@ -45,9 +45,16 @@ impl Place {
             for definition in gitops::definitions() {
                 define(client, &definition).await;
             }
-            define_minimal(client).await;
         }
         place
+    }
+
+    /// Serves the kinds that the embedded API has minimal definitions of, where nothing in these directories defines
+    /// them itself.
+    pub(crate) async fn serve_kinds(&self, directories: &[&Path]) {
+        if let Place::Reference(client) = self {
+            define_minimal(client, directories).await;
+        }
     }
 
     async fn new() -> Place {
@@ -85,14 +92,17 @@ pub(crate) async fn reach(kubeconfig: PathBuf) -> Client {
 
 /// Defines on another cluster what the embedded API serves by its minimal definitions: repositories use those kinds and
 /// bring no definition for them.
-pub(crate) async fn define_minimal(client: &Client) {
+pub(crate) async fn define_minimal(client: &Client, directories: &[&Path]) {
     let embedded = Cluster::start().await;
     let ours = client::Resources::new(embedded.admin()).catalog().await.expect("the embedded API answers");
     let theirs = client::Resources::new(client.clone()).catalog().await.expect("the reference answers");
+    let brought = definitions_in(directories);
     let mut kinds: BTreeMap<(String, String), Vec<&Served>> = BTreeMap::new();
     for served in ours.types() {
         let resource = &served.resource;
-        if theirs.preferred(&resource.group, &resource.kind).is_none() && resource.group.contains('.') {
+        let brings = brought.contains(&format!("{}.{}", resource.plural, resource.group));
+        let there = theirs.preferred(&resource.group, &resource.kind).is_some();
+        if !there && !brings && resource.group.contains('.') {
             let name = (resource.group.clone().into_owned(), resource.plural.clone().into_owned());
             kinds.entry(name).or_default().push(served);
         }
@@ -121,6 +131,27 @@ pub(crate) async fn define_minimal(client: &Client) {
         });
         define(client, &definition).await;
     }
+}
+
+/// The names of the definitions that files bring: `plural.group` where their metadata is.
+fn definitions_in(directories: &[&Path]) -> BTreeSet<String> {
+    let mut pending: Vec<PathBuf> = directories.iter().map(|directory| directory.to_path_buf()).collect();
+    let mut found = BTreeSet::new();
+    while let Some(directory) = pending.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                pending.push(path);
+                continue;
+            }
+            let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+            if text.contains("CustomResourceDefinition") {
+                let names = text.lines().filter_map(|line| line.trim().strip_prefix("name: "));
+                found.extend(names.map(|name| name.trim_matches(['"', '\'']).to_owned()));
+            }
+        }
+    }
+    found
 }
 
 /// Defines a kind and waits until it is served.

@@ -16,6 +16,7 @@ async fn all(world: &World) -> Vec<Value> {
 async fn waffle_world_comes_up_from_its_root() {
     let repository = Repository::of(&shared("repos/waffle-world"));
     let world = World::new().await;
+    world.place.serve_kinds(&[repository.path()]).await;
     let running = world.start(Settings { health_gates: HealthGates::Ignore, ..Settings::default() });
     let request = BootstrapRequest {
         repository: repository.path().display().to_string(),

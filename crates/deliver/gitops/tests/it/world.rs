@@ -20,7 +20,7 @@ pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) repositories: git::Repositories,
     pub(crate) charts: charts::Charts,
-    place: Place,
+    pub(crate) place: Place,
     _cache: tempfile::TempDir,
 }
 
