@@ -29,7 +29,8 @@ cargo xtask COMMAND
                    charts: `--live --charts DIR…`
   parity kustomize [--record] [FILTER]
                    build our cases with real kustomize (needs Go) and with ours, print a table
-  soak NAME        long runs, recorded in benchmarks/soak.md: `kills [N]`, `store [N]`, `watches [N]`,
+  soak NAME        long runs, recorded in benchmarks/soak.md: `kills [N]`, `faults [N]`, `quiet [S]`, `store [N]`,
+                   `watches [N]`,
                    `fuzz [TARGET] [--seconds S]`; generated cases beside the real tool: `helm` and `kustomize`
                    `[--cases N] [--seed N]`
   conformance NAME [--record] [FILE]

@@ -25,7 +25,15 @@ struct Soak {
     usual: u64,
 }
 
-const SOAKS: [Soak; 4] = [
+const SOAKS: [Soak; 5] = [
+    Soak {
+        name: "faults",
+        unit: "seeds",
+        package: "gitops",
+        test: "faults::",
+        variable: "MAINSTAY_SOAK_FAULTS",
+        usual: 2_000,
+    },
     Soak {
         name: "kills",
         unit: "kills",

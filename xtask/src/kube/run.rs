@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -50,7 +51,9 @@ impl Reference {
     pub(crate) fn start(root: &Path) -> Result<Reference> {
         let binaries = ensure(root)?;
         let kubectl = tools::ensure(root)?.join("kubectl");
-        let directory = root.join(format!("target/kube-{}", std::process::id()));
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let directory = root.join(format!("target/kube-{}-{number}", std::process::id()));
         fs::create_dir_all(&directory).with_context(|| format!("create {}", directory.display()))?;
         let [client, peer, secure] = free_ports()?;
         credentials(&directory, secure)?;
