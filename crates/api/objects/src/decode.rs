@@ -85,7 +85,12 @@ impl Walk {
                 Value::Object(map) => {
                     for (key, child) in map.iter_mut() {
                         fill_null(child, inner);
-                        self.value(child, inner, &format!("{path}.{key}"), owner)?;
+                        // Go's decoder names the map alone where a plain value in it is of another type.
+                        if matches!(**inner, Shape::Struct(_) | Shape::Map(_) | Shape::List(_)) {
+                            self.value(child, inner, &format!("{path}.{key}"), owner)?;
+                        } else {
+                            self.value(child, inner, path, owner)?;
+                        }
                     }
                     Ok(())
                 }
@@ -315,7 +320,7 @@ mod tests {
         let mut map = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": 1}});
         assert_eq!(
             decode(&mut map).unwrap_err().to_string(),
-            "json: cannot unmarshal number into Go struct field ConfigMap.data.a of type string"
+            "json: cannot unmarshal number into Go struct field ConfigMap.data of type string"
         );
         let mut secret = json!({"apiVersion": "v1", "kind": "Secret", "data": {"a": "?"}});
         assert!(decode(&mut secret).is_err());

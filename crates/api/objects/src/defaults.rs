@@ -130,6 +130,11 @@ fn core(kind: &str, fields: &mut Fields) {
             }
             made(fields, "status", |status| default_text(status, "phase", "Active"));
         }
+        "Node" => inside(fields, &["status"], |status| {
+            if let Some(capacity) = status.get("capacity").cloned() {
+                default(status, "allocatable", capacity);
+            }
+        }),
         "LimitRange" => inside(fields, &["spec"], |spec| each(spec, "limits", limit_range)),
         _ => {}
     }

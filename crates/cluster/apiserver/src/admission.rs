@@ -56,12 +56,18 @@ pub(crate) fn definition_stays(call: &Call) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// Warns of what is stored and has no effect.
+pub(crate) fn warn(call: &Call, object: &Value) {
+    if call.info.subresource.is_empty() {
+        absent::warn(call, object);
+    }
+}
+
 /// Changes an object on its way in.
 pub(crate) fn mutate(call: &Call, old: Option<&Value>, object: &mut Value) -> Result<(), ApiError> {
     if !call.info.subresource.is_empty() {
         return Ok(());
     }
-    absent::warn(call, object);
     if old.is_some() {
         return Ok(());
     }

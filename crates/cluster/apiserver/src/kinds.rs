@@ -2,6 +2,7 @@
 
 mod certificate;
 mod definition;
+mod gates;
 mod namespace;
 mod service;
 
@@ -136,6 +137,7 @@ fn write_conditions(slice: &mut Value) {
 /// Clears what a client may not set and sets what is the server's.
 pub(crate) fn prepare_create(call: &Call, object: &mut Value) {
     let resource = &call.resource;
+    gates::drop(resource, object);
     if resource.has_subresource("status") && !listed(STATUS_WITH_CREATE, resource) {
         match resource.origin {
             Origin::Builtin(_) => object["status"] = json!({}),
@@ -149,9 +151,11 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) {
     match (resource.group.as_str(), resource.plural.as_str()) {
         ("resource.k8s.io", "resourceslices") => drop_gated(object),
         ("", "pods") => object["status"] = json!({"phase": "Pending"}),
-        ("", "persistentvolumeclaims" | "persistentvolumes") => {
-            object["status"] = json!({"phase": "Pending"})
+        ("", "persistentvolumeclaims") => {
+            gates::data_sources(object);
+            object["status"] = json!({"phase": "Pending"});
         }
+        ("", "persistentvolumes") => object["status"] = json!({"phase": "Pending"}),
         ("", "namespaces") => namespace::prepare(object),
         ("batch", "jobs") => select_own_pods(object),
         ("certificates.k8s.io", "certificatesigningrequests") => certificate::prepare(call, object),
@@ -164,6 +168,7 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) {
 pub(crate) fn prepare_update(call: &Call, old: &Value, new: &mut Value) {
     let resource = &call.resource;
     complete_owners(new);
+    gates::drop(resource, new);
     match call.info.subresource.as_str() {
         "status" => keep_all_but_status(resource, old, new),
         "finalize" => namespace::keep_all_but_finalizers(old, new),

@@ -128,12 +128,15 @@ fn prepare_create(call: &Call, object: &mut Value, ownership: &Ownership) -> Res
     kinds::complete(resource, object);
     fields::default(resource, object);
     // The client owns what it sent and its defaults, not what the server makes of it from here on.
-    attribute(call, None, object, ownership)?;
+    let attributed = attribute(call, None, object, ownership);
     kinds::prepare_create(call, object);
     form::canonical(object);
     fields::default(resource, object);
     admission::mutate(call, None, object)?;
     validation::check(call, None, object)?;
+    // Where a list's items lack what tells them apart, validation has more to say.
+    attributed?;
+    admission::warn(call, object);
     authz::check_escalation(call, None, object)
 }
 
@@ -225,6 +228,7 @@ fn prepare_update(call: &Call, old: &Value, new: &mut Value) -> Result<(), ApiEr
     fields::default(resource, new);
     admission::mutate(call, Some(old), new)?;
     validation::check(call, Some(old), new)?;
+    admission::warn(call, new);
     authz::check_escalation(call, Some(old), new)?;
     if meta::is_deleting(old) {
         let before: Vec<&str> = meta::finalizers(old).collect();

@@ -34,6 +34,13 @@ pub(super) fn autoscaler(old: Option<&Value>, object: &Value, problems: &mut Pro
     };
     reference(&target, group, problems);
     metrics(&spec, problems);
+    let at_load = |metric: &Value| metric["type"] == "Object" || metric["type"] == "External";
+    let measured = spec.get("metrics").list().iter().any(at_load);
+    if least.is_set() && least.number() == 0 && !measured {
+        let detail =
+            "must specify at least one Object or External metric to support scaling to zero replicas";
+        spec.get("metrics").forbidden(detail, problems);
+    }
     let behavior = spec.get("behavior");
     for direction in ["scaleUp", "scaleDown"] {
         let rules = behavior.get(direction);

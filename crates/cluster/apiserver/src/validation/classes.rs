@@ -193,10 +193,6 @@ pub(super) fn csi_driver(old: Option<&Value>, object: &Value, problems: &mut Pro
     for mode in modes.list() {
         modes.with(mode).one_of_if_set(&["Persistent", "Ephemeral"], problems);
     }
-    let period = spec.get("nodeAllocatableUpdatePeriodSeconds");
-    if period.int().is_some_and(|period| period < 10) {
-        period.invalid("must be greater than or equal to 10 seconds", problems);
-    }
     if let Some(old) = old {
         let before = &old["spec"];
         spec.named("attachRequired", "attachedRequired").fixed(&before["attachRequired"], problems);
@@ -208,7 +204,9 @@ pub(super) fn capacity(old: Option<&Value>, object: &Value, problems: &mut Probl
     let root = Field::root(object);
     let (topology, class) = (root.get("nodeTopology"), root.get("storageClassName"));
     if let Some(old) = old {
-        if !same(&old["nodeTopology"], topology.value()) {
+        // Selecting everything is not the same as selecting nothing.
+        if old["nodeTopology"].is_null() == topology.is_set() || !same(&old["nodeTopology"], topology.value())
+        {
             topology.invalid_shown(selector::shown(topology.value()), "field is immutable", problems);
         }
         class.fixed(&old["storageClassName"], problems);

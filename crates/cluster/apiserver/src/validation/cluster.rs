@@ -33,13 +33,10 @@ pub(super) fn node(old: Option<&Value>, object: &Value, problems: &mut Problems)
     // Upstream looks for taints below the metadata in its paths.
     let taints = metadata.child("taints");
     let taints = taints.with(spec.get("taints").value());
-    let Some(old) = old else {
-        self::taints(&taints, problems);
-        node_resources(&status, problems);
-        pod_networks(&spec.get("podCIDRs"), problems);
-        return;
-    };
+    self::taints(&taints, problems);
     node_resources(&status, problems);
+    pod_networks(&spec.get("podCIDRs"), problems);
+    let Some(old) = old else { return };
     let addresses = status.get("addresses");
     let mut seen = BTreeSet::new();
     for address in addresses.items() {
@@ -60,7 +57,6 @@ pub(super) fn node(old: Option<&Value>, object: &Value, problems: &mut Problems)
     if !was.is_empty() && was != provider.text() {
         provider.forbidden(detail("providerID"), problems);
     }
-    self::taints(&taints, problems);
 }
 
 fn taints(taints: &Field<'_, '_>, problems: &mut Problems) {
@@ -191,19 +187,6 @@ pub(super) fn lease(object: &Value, problems: &mut Problems) {
         duration.invalid("must be greater than 0", problems);
     }
     spec.get("leaseTransitions").not_negative(problems);
-    let strategy = spec.get("strategy");
-    if strategy.is_set() {
-        let at = strategy.child("strategy");
-        if strategy.text().contains('/') {
-            at.qualified(problems);
-        } else {
-            at.one_of_if_set(&["OldestEmulationVersion"], problems);
-        }
-    }
-    let preferred = spec.get("preferredHolder");
-    if !preferred.text().is_empty() && strategy.text().is_empty() {
-        preferred.forbidden("may only be specified if `strategy` is defined", problems);
-    }
 }
 
 pub(super) fn budget(object: &Value, problems: &mut Problems) {

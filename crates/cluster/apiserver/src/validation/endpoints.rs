@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::field::{Field, same};
 use super::names::{self, Form};
-use super::{Problems, addresses, selector};
+use super::{Problems, addresses};
 
 pub(super) fn endpoints(old: Option<&Value>, object: &Value, problems: &mut Problems) {
     let root = Field::root(object);
@@ -99,7 +99,6 @@ fn ports(ports: &Field<'_, '_>, problems: &mut Problems) {
 fn of_slice(endpoints: &Field<'_, '_>, kind: &str, problems: &mut Problems) {
     const ENDPOINTS: usize = 1000;
     const ADDRESSES: usize = 100;
-    const TOPOLOGY: usize = 16;
     if endpoints.list().len() > ENDPOINTS {
         endpoints.too_many(ENDPOINTS, problems);
         return;
@@ -118,11 +117,6 @@ fn of_slice(endpoints: &Field<'_, '_>, kind: &str, problems: &mut Problems) {
         if node.is_set() {
             node.name(Form::Subdomain, problems);
         }
-        let topology = endpoint.get("deprecatedTopology");
-        if topology.map().is_some_and(|labels| labels.len() > TOPOLOGY) {
-            topology.too_many(TOPOLOGY, problems);
-        }
-        selector::labels(&topology, problems);
         let host = endpoint.get("hostname");
         if host.is_set() {
             host.name(Form::Label, problems);

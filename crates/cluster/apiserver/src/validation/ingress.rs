@@ -233,8 +233,11 @@ fn networks(spec: &Field<'_, '_>, ranges: &Field<'_, '_>, problems: &mut Problem
             range.invalid(format!("must be in canonical form (\"{first}/{prefix}\")"), problems);
         }
     }
-    let families: Vec<bool> = ranges.strings().map(|range| range.contains(':')).collect();
-    if let [first, second] = families.as_slice()
+    let families: Vec<Option<bool>> = ranges
+        .strings()
+        .map(|range| addresses::parse_network(range).map(|(address, _)| address.is_ipv4()))
+        .collect();
+    if let [Some(first), Some(second)] = families.as_slice()
         && first == second
     {
         let detail =

@@ -1,5 +1,6 @@
 //! Pods and the templates they are made from.
 
+mod claims;
 mod container;
 mod handlers;
 mod scheduling;
@@ -17,8 +18,9 @@ use super::field::Field;
 use super::names::Form;
 use super::{Problems, addresses, metadata, resources, selector};
 
+pub(super) use claims::{access_modes, claim_spec};
 pub(super) use update::update;
-pub(super) use volumes::{access_modes, claim_spec, token_lifetime};
+pub(super) use volumes::token_lifetime;
 
 /// What a Pod's specification is part of.
 #[derive(Debug, Clone, Copy, Default)]
@@ -154,7 +156,13 @@ fn resource_claims<'v>(claims: &Field<'v, '_>, problems: &mut Problems) -> BTree
             _ => "",
         };
         if !detail.is_empty() {
-            claim.invalid(detail, problems);
+            let shown = format!(
+                "{{\"Name\":{:?},\"ResourceClaimName\":{},\"ResourceClaimTemplateName\":{}}}",
+                name.text(),
+                given.value(),
+                template.value()
+            );
+            claim.invalid_shown(shown, detail, problems);
         }
         for reference in [given, template] {
             if reference.is_set() {

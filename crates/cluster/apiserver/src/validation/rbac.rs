@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Problems;
 use super::field::Field;
 use super::names::Form;
-use super::selector::{self, Meets};
+use super::selector;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -31,8 +31,7 @@ pub(super) fn role(scope: Scope, object: &Value, problems: &mut Problems) {
         selectors.required(detail, problems);
     }
     for selector in selectors.items() {
-        selector::label_selector(&selector, problems);
-        if selector::meets(selector.value(), None) == Meets::Unreadable {
+        if !selector::label_selector(&selector, problems) {
             selector.invalid_shown("null".to_owned(), "invalid label selector.", problems);
         }
     }

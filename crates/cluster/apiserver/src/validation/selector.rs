@@ -19,8 +19,9 @@ pub(super) fn labels(labels: &Field<'_, '_>, problems: &mut Problems) {
     }
 }
 
-/// A label selector, which may be absent.
-pub(super) fn label_selector(selector: &Field<'_, '_>, problems: &mut Problems) {
+/// A label selector, which may be absent. Returns whether it can be used.
+pub(super) fn label_selector(selector: &Field<'_, '_>, problems: &mut Problems) -> bool {
+    let before = problems.len();
     labels(&selector.get("matchLabels"), problems);
     for requirement in selector.get("matchExpressions").items() {
         let values = requirement.get("values");
@@ -41,6 +42,7 @@ pub(super) fn label_selector(selector: &Field<'_, '_>, problems: &mut Problems) 
         requirement.get("key").qualified(problems);
         values.items().for_each(|value| value.name(Form::LabelValue, problems));
     }
+    problems.len() == before
 }
 
 /// The selector's labels and expressions together are none.
@@ -53,25 +55,9 @@ pub(super) fn selects_all(selector: &Value) -> bool {
     none("matchLabels") && none("matchExpressions")
 }
 
-/// How a selector meets labels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Meets {
-    Yes,
-    No,
-    /// The selector cannot be read.
-    Unreadable,
-}
-
-/// An absent selector selects nothing, an empty one everything.
-pub(super) fn meets(selector: &Value, labels: Option<&Map<String, Value>>) -> Meets {
-    if selector.is_null() {
-        return Meets::No;
-    }
-    match LabelSelector::from_object(selector) {
-        Ok(selector) if selector.matches(labels) => Meets::Yes,
-        Ok(_) => Meets::No,
-        Err(_) => Meets::Unreadable,
-    }
+/// Whether a selector that can be used selects labels. An absent one selects nothing, an empty one everything.
+pub(super) fn selects(selector: &Value, labels: Option<&Map<String, Value>>) -> bool {
+    !selector.is_null() && LabelSelector::from_object(selector).is_ok_and(|selector| selector.matches(labels))
 }
 
 /// A selector as upstream's messages show it.

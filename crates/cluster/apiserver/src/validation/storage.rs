@@ -172,9 +172,17 @@ pub(super) fn volume_spec(spec: &Field<'_, '_>, place: Place, problems: &mut Pro
     }
 }
 
-/// Whether a path is the file system's root.
+/// Whether a path leads to the file system's root.
 fn is_top(path: &str) -> bool {
-    path.starts_with('/') && path.split('/').all(|part| matches!(part, "" | "." | ".."))
+    let mut depth = 0_usize;
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => depth = depth.saturating_sub(1),
+            _ => depth += 1,
+        }
+    }
+    path.starts_with('/') && depth == 0
 }
 
 fn capacity(capacity: &Field<'_, '_>, problems: &mut Problems) {

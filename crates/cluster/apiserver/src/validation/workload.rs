@@ -5,20 +5,20 @@ use serde_json::Value;
 use super::field::{Field, same};
 use super::names::Form;
 use super::pod::{self, Context};
-use super::selector::{self, Meets};
-use super::{Problems, names};
+use super::{Problems, names, selector};
 
-/// The selector is there and selects something.
-fn own_selector(selector: &Field<'_, '_>, kind: &str, problems: &mut Problems) {
+/// The selector is there and selects something. Returns whether it can be used.
+fn own_selector(selector: &Field<'_, '_>, kind: &str, problems: &mut Problems) -> bool {
     if !selector.is_set() {
         selector.required("", problems);
-        return;
+        return true;
     }
-    selector::label_selector(selector, problems);
+    let usable = selector::label_selector(selector, problems);
     if selector::selects_all(selector.value()) {
         let detail = format!("empty selector is invalid for {kind}");
         selector.invalid_shown(selector::shown(selector.value()), detail, problems);
     }
+    usable
 }
 
 /// The template has the labels that its owner selects.
@@ -26,7 +26,7 @@ fn is_selected(spec: &Field<'_, '_>, problems: &mut Problems) {
     let template = spec.get("template");
     let metadata = template.get("metadata");
     let labels = metadata.get("labels");
-    if selector::meets(spec.get("selector").value(), labels.map()) == Meets::No {
+    if !selector::selects(spec.get("selector").value(), labels.map()) {
         labels.invalid("`selector` does not match template `labels`", problems);
     }
 }
@@ -47,9 +47,7 @@ fn lasting(template: &Field<'_, '_>, kind: &str, problems: &mut Problems) {
 /// Selector and template of Deployments and ReplicaSets.
 fn selected_template(spec: &Field<'_, '_>, problems: &mut Problems) {
     let (selector, template) = (spec.get("selector"), spec.get("template"));
-    own_selector(&selector, "deployment", problems);
-    let labels = &template.value()["metadata"]["labels"];
-    if selector::meets(selector.value(), labels.as_object()) == Meets::Unreadable {
+    if !own_selector(&selector, "deployment", problems) {
         selector.invalid_shown(selector::shown(selector.value()), "invalid label selector", problems);
         return;
     }
@@ -160,8 +158,9 @@ pub(super) fn daemon_set(old: Option<&Value>, object: &Value, problems: &mut Pro
     let spec = root.get("spec");
     let (selector, template) = (spec.get("selector"), spec.get("template"));
     fixed_selector(old, &selector, problems);
-    selector::label_selector(&selector, problems);
-    is_selected(&spec, problems);
+    if selector::label_selector(&selector, problems) {
+        is_selected(&spec, problems);
+    }
     if selector.is_set() && selector::selects_all(selector.value()) {
         let detail = "empty selector is invalid for daemonset";
         selector.invalid_shown(selector::shown(selector.value()), detail, problems);
@@ -258,19 +257,13 @@ fn set_strategy(strategy: &Field<'_, '_>, problems: &mut Problems) {
     match strategy.get("type").text() {
         "" => {}
         "OnDelete" if rolling.is_set() => {
-            rolling.invalid("only allowed for updateStrategy 'RollingUpdate'", problems);
+            let shown =
+                format!("{{\"Partition\":{},\"MaxUnavailable\":null}}", rolling.get("partition").number());
+            rolling.invalid_shown(shown, "only allowed for updateStrategy 'RollingUpdate'", problems);
         }
         "OnDelete" => {}
         "RollingUpdate" => {
             rolling.get("partition").not_negative(problems);
-            let fewer = rolling.get("maxUnavailable");
-            if fewer.is_set() {
-                count_or_percent(&fewer, problems);
-                if count_of(&fewer) == 0 {
-                    fewer.invalid("cannot be 0", problems);
-                }
-                at_most_all(&fewer, problems);
-            }
         }
         _ => {
             let detail = "must be 'RollingUpdate' or 'OnDelete'";
@@ -281,9 +274,7 @@ fn set_strategy(strategy: &Field<'_, '_>, problems: &mut Problems) {
 
 fn set_template(spec: &Field<'_, '_>, problems: &mut Problems) {
     let (selector, template) = (spec.get("selector"), spec.get("template"));
-    own_selector(&selector, "statefulset", problems);
-    let labels = &template.value()["metadata"]["labels"];
-    if selector::meets(selector.value(), labels.as_object()) == Meets::Unreadable {
+    if !own_selector(&selector, "statefulset", problems) {
         selector.invalid_shown(selector::shown(selector.value()), "", problems);
     } else {
         is_selected(spec, problems);

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::claims::claim_template;
 use super::container::{field_reference, is_pull_policy, resource_reference};
 use super::{Context, Form, Problems, sources};
 use crate::validation::field::Field;
-use crate::validation::{certificate, metadata, names, resources, selector};
+use crate::validation::{names, resources};
 
 /// What matters of a volume to those who mount it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -236,14 +237,7 @@ fn projected(volume: &Field<'_, '_>, problems: &mut Problems) {
     let mut paths = BTreeSet::new();
     for source in volume.get("sources").items() {
         let mut count = 0;
-        for kind in [
-            "secret",
-            "configMap",
-            "downwardAPI",
-            "serviceAccountToken",
-            "clusterTrustBundle",
-            "podCertificate",
-        ] {
+        for kind in ["secret", "configMap", "downwardAPI", "serviceAccountToken"] {
             let part = source.get(kind);
             if part.is_set() {
                 count += 1;
@@ -286,7 +280,7 @@ fn projection<'v>(
                 }
             }
         }
-        "serviceAccountToken" => {
+        _ => {
             token_lifetime(&part.get("expirationSeconds"), problems);
             let path = volume.child("path");
             let path = path.with(part.get("path").value());
@@ -294,16 +288,6 @@ fn projection<'v>(
                 local(&path, problems);
             }
         }
-        "clusterTrustBundle" => {
-            trust_bundle(part, problems);
-            let path = part.get("path");
-            path.need(problems);
-            local(&path, problems);
-            if !paths.insert(path.text()) {
-                conflict(&path.text().into(), problems);
-            }
-        }
-        _ => pod_certificate(part, volume, paths, problems),
     }
 }
 
@@ -314,64 +298,6 @@ pub(in crate::validation) fn token_lifetime(seconds: &Field<'_, '_>, problems: &
     }
     if seconds.int().is_some_and(|seconds| seconds > 1 << 32) {
         seconds.invalid("may not specify a duration larger than 2^32 seconds", problems);
-    }
-}
-
-fn trust_bundle(bundle: &Field<'_, '_>, problems: &mut Problems) {
-    let (name, signer) = (bundle.get("name"), bundle.get("signerName"));
-    let labels = bundle.get("labelSelector");
-    match (name.is_set(), signer.is_set()) {
-        (true, true) => bundle.invalid("only one of name and signerName may be used", problems),
-        (true, false) => {
-            if name.text().is_empty() {
-                name.required("must be a valid object name", problems);
-            }
-            if labels.is_set() {
-                labels.invalid("labelSelector must be unset if name is specified", problems);
-            }
-        }
-        (false, true) => {
-            if signer.text().is_empty() {
-                signer.required("must be a valid signer name", problems);
-            }
-            certificate::signer_name(&signer, problems);
-            selector::label_selector(&labels, problems);
-        }
-        (false, false) => bundle.required("either name or signerName must be specified", problems),
-    }
-}
-
-fn pod_certificate<'v>(
-    part: &Field<'v, '_>,
-    volume: &Field<'v, '_>,
-    paths: &mut BTreeSet<&'v str>,
-    problems: &mut Problems,
-) {
-    const KEYS: [&str; 6] = ["RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519"];
-    certificate::signer_name(&part.get("signerName"), problems);
-    let kind = part.get("keyType");
-    if !KEYS.contains(&kind.text()) {
-        kind.with(&kind.text().into()).not_supported(&KEYS, problems);
-    }
-    let lifetime = part.get("maxExpirationSeconds");
-    if lifetime.int().is_some_and(|seconds| seconds < 3600) {
-        lifetime.invalid("if provided, maxExpirationSeconds must be >= 3600", problems);
-    }
-    let mut given = 0;
-    for field in ["credentialBundlePath", "keyPath", "certificateChainPath"] {
-        let path = part.get(field);
-        if path.text().is_empty() {
-            continue;
-        }
-        given += 1;
-        local(&path, problems);
-        if !paths.insert(path.text()) {
-            volume.invalid_as(path.value().clone(), "conflicting duplicate paths", problems);
-        }
-    }
-    if given == 0 {
-        let detail = "specify at least one of credentialBundlePath, keyPath, and certificateChainPath";
-        part.required(detail, problems);
     }
 }
 
@@ -398,95 +324,5 @@ fn local(path: &Field<'_, '_>, problems: &mut Problems) {
     descending(path, problems);
     if path.text().starts_with("..") && !path.text().starts_with("../") {
         path.invalid("must not start with '..'", problems);
-    }
-}
-
-/// A claim that is made for a Pod.
-pub(in crate::validation) fn claim_template(template: &Field<'_, '_>, problems: &mut Problems) {
-    let metadata = template.get("metadata");
-    metadata::annotations(&metadata.get("annotations"), problems);
-    selector::labels(&metadata.get("labels"), problems);
-    for (field, _) in metadata.map().into_iter().flatten() {
-        let value = metadata.get(field);
-        if !matches!(field.as_str(), "labels" | "annotations") && !value.is_empty() {
-            value.forbidden("cannot be set", problems);
-        }
-    }
-    claim_spec(&template.get("spec"), None, problems);
-}
-
-pub(in crate::validation) const ACCESS_MODES: [&str; 4] =
-    ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
-
-/// Access modes that exist and go together.
-pub(in crate::validation) fn access_modes(modes: &Field<'_, '_>, problems: &mut Problems) {
-    let (mut one_pod, mut others) = (false, false);
-    for mode in modes.list() {
-        let known = ACCESS_MODES.contains(&mode.as_str().unwrap_or_default());
-        if !known {
-            modes.with(mode).not_supported(&ACCESS_MODES, problems);
-        }
-        one_pod |= *mode == "ReadWriteOncePod";
-        others |= known && *mode != "ReadWriteOncePod";
-    }
-    if one_pod && others {
-        modes.forbidden("may not use ReadWriteOncePod with other access modes", problems);
-    }
-}
-
-/// What a claim asks for; `old` is what it asked for before.
-pub(in crate::validation) fn claim_spec(spec: &Field<'_, '_>, old: Option<&Value>, problems: &mut Problems) {
-    let modes = spec.get("accessModes");
-    if modes.list().is_empty() {
-        modes.required("at least 1 access mode is required", problems);
-    }
-    selector::label_selector(&spec.get("selector"), problems);
-    access_modes(&modes, problems);
-    let asked = spec.get("resources");
-    let at = asked.key("storage");
-    let storage = &asked.value()["requests"]["storage"];
-    let storage = at.with(storage);
-    if !storage.is_set() {
-        storage.required("", problems);
-    } else if resources::positive(&storage, problems) {
-        resources::quantity(&storage, "storage", problems);
-    }
-    spec.get("storageClassName").name_if_given(Form::Subdomain, problems);
-    spec.get("volumeMode").one_of_if_set(&["Block", "Filesystem"], problems);
-    let group_was_given = |field: &str| old.is_some_and(|old| !old[field]["apiGroup"].is_null());
-    let lenient = group_was_given("dataSource") || group_was_given("dataSourceRef");
-    let (source, reference) = (spec.get("dataSource"), spec.get("dataSourceRef"));
-    for origin in [source, reference] {
-        if origin.is_set() {
-            data_source(&origin, lenient, problems);
-        }
-    }
-    let namespaced = !reference.get("namespace").text().is_empty();
-    reference.get("namespace").name_if_given(Form::Label, problems);
-    let same = |field: &str| source.value().get(field) == reference.value().get(field);
-    if namespaced && source.is_set() {
-        let detail = "may not be specified when dataSourceRef.namespace is specified";
-        spec.invalid_shown("{}".to_owned(), detail, problems);
-    } else if !namespaced
-        && source.is_set()
-        && reference.is_set()
-        && !["apiGroup", "kind", "name"].into_iter().all(same)
-    {
-        spec.invalid_shown("{}".to_owned(), "must match dataSourceRef", problems);
-    }
-    spec.get("volumeAttributesClassName").name_if_given(Form::Subdomain, problems);
-}
-
-fn data_source(origin: &Field<'_, '_>, lenient: bool, problems: &mut Problems) {
-    origin.get("name").need(problems);
-    let kind = origin.get("kind");
-    kind.need(problems);
-    let group = origin.get("apiGroup");
-    if group.text().is_empty() && kind.text() != "PersistentVolumeClaim" {
-        let detail = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
-        origin.invalid_as(kind.text().into(), detail, problems);
-    }
-    if !lenient {
-        group.name_if_given(Form::Subdomain, problems);
     }
 }
