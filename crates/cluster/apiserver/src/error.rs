@@ -1,5 +1,6 @@
 //! What the server answers instead of an object: the `Status` of Kubernetes, with its reasons and wording.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use http::StatusCode;
@@ -147,13 +148,11 @@ impl ApiError {
     }
 
     pub(crate) fn invalid(group: &str, kind: &str, name: &str, problems: &[FieldError]) -> ApiError {
-        let mut sentences: Vec<String> = Vec::with_capacity(problems.len());
-        for problem in problems {
-            let sentence = problem.to_string();
-            if !sentences.contains(&sentence) {
-                sentences.push(sentence);
-            }
-        }
+        let mut sentences: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let mut seen = BTreeSet::new();
+        let fresh: Vec<bool> = sentences.iter().map(|sentence| seen.insert(sentence.clone())).collect();
+        let mut fresh = fresh.into_iter();
+        sentences.retain(|_| fresh.next().unwrap_or_default());
         let list = match sentences.as_slice() {
             [one] => one.clone(),
             _ => format!("[{}]", sentences.join(", ")),

@@ -137,7 +137,7 @@ fn write_conditions(slice: &mut Value) {
 /// Clears what a client may not set and sets what is the server's.
 pub(crate) fn prepare_create(call: &Call, object: &mut Value) {
     let resource = &call.resource;
-    gates::drop(resource, object);
+    gates::drop(resource, None, object);
     if resource.has_subresource("status") && !listed(STATUS_WITH_CREATE, resource) {
         match resource.origin {
             Origin::Builtin(_) => object["status"] = json!({}),
@@ -168,7 +168,7 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) {
 pub(crate) fn prepare_update(call: &Call, old: &Value, new: &mut Value) {
     let resource = &call.resource;
     complete_owners(new);
-    gates::drop(resource, new);
+    gates::drop(resource, Some(old), new);
     match call.info.subresource.as_str() {
         "status" => keep_all_but_status(resource, old, new),
         "finalize" => namespace::keep_all_but_finalizers(old, new),

@@ -4,43 +4,68 @@ use serde_json::{Map, Value};
 
 use crate::catalog::Resource;
 
-/// Drops them from an object of a built-in kind.
-pub(super) fn drop(resource: &Resource, object: &mut Value) {
+/// What is done with a field of such a feature: its parent and its name.
+type Act<'a> = dyn FnMut(&mut Map<String, Value>, &str) + 'a;
+
+/// Drops them from an object of a built-in kind, unless the object that it replaces has such fields already.
+pub(super) fn drop(resource: &Resource, old: Option<&Value>, object: &mut Value) {
+    if !uses(resource, object) {
+        return;
+    }
+    let used = old.is_some_and(|old| uses(resource, &mut old.clone()));
+    if !used {
+        visit(resource, object, &mut |parent, field| {
+            parent.remove(field);
+        });
+    }
+}
+
+fn uses(resource: &Resource, object: &mut Value) -> bool {
+    let mut used = false;
+    visit(resource, object, &mut |_, _| used = true);
+    used
+}
+
+fn visit(resource: &Resource, object: &mut Value, act: &mut Act<'_>) {
     match (resource.group.as_str(), resource.plural.as_str()) {
-        ("", "pods") => of_pod(object.get_mut("spec")),
-        ("", "podtemplates") => of_pod(object.pointer_mut("/template/spec")),
+        ("", "pods") => of_pod(object.get_mut("spec"), act),
+        ("", "podtemplates") => of_pod(object.pointer_mut("/template/spec"), act),
         ("", "replicationcontrollers") | ("batch", "jobs") | ("apps", _) => {
-            of_pod(object.pointer_mut("/spec/template/spec"));
+            of_pod(object.pointer_mut("/spec/template/spec"), act);
             if resource.plural == "statefulsets" {
-                remove(object.pointer_mut("/spec/updateStrategy/rollingUpdate"), &["maxUnavailable"]);
+                fields(object.pointer_mut("/spec/updateStrategy/rollingUpdate"), &["maxUnavailable"], act);
             }
         }
-        ("batch", "cronjobs") => of_pod(object.pointer_mut("/spec/jobTemplate/spec/template/spec")),
+        ("batch", "cronjobs") => of_pod(object.pointer_mut("/spec/jobTemplate/spec/template/spec"), act),
         ("autoscaling", "horizontalpodautoscalers") => {
             for direction in ["/spec/behavior/scaleUp", "/spec/behavior/scaleDown"] {
-                remove(object.pointer_mut(direction), &["tolerance"]);
+                fields(object.pointer_mut(direction), &["tolerance"], act);
             }
         }
         ("coordination.k8s.io", "leases") => {
-            remove(object.get_mut("spec"), &["strategy", "preferredHolder"]);
+            fields(object.get_mut("spec"), &["strategy", "preferredHolder"], act);
         }
         ("discovery.k8s.io", "endpointslices") => {
-            items(object.get_mut("endpoints")).for_each(|endpoint| {
-                endpoint.remove("deprecatedTopology");
-            });
+            for endpoint in items(object.get_mut("endpoints")) {
+                field(endpoint, "deprecatedTopology", act);
+            }
         }
         ("storage.k8s.io", "csidrivers") => {
-            remove(object.get_mut("spec"), &["nodeAllocatableUpdatePeriodSeconds"]);
+            fields(object.get_mut("spec"), &["nodeAllocatableUpdatePeriodSeconds"], act);
         }
         _ => {}
     }
 }
 
-fn remove(parent: Option<&mut Value>, fields: &[&str]) {
+fn field(parent: &mut Map<String, Value>, field: &str, act: &mut Act<'_>) {
+    if parent.contains_key(field) {
+        act(parent, field);
+    }
+}
+
+fn fields(parent: Option<&mut Value>, names: &[&str], act: &mut Act<'_>) {
     if let Some(parent) = parent.and_then(Value::as_object_mut) {
-        fields.iter().for_each(|field| {
-            parent.remove(*field);
-        });
+        names.iter().for_each(|name| field(parent, name, act));
     }
 }
 
@@ -48,26 +73,26 @@ fn items(list: Option<&mut Value>) -> impl Iterator<Item = &mut Map<String, Valu
     list.and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
 }
 
-fn of_pod(spec: Option<&mut Value>) {
+fn of_pod(spec: Option<&mut Value>, act: &mut Act<'_>) {
     let Some(spec) = spec.and_then(Value::as_object_mut) else { return };
-    spec.remove("hostnameOverride");
+    field(spec, "hostnameOverride", act);
     for list in ["containers", "initContainers", "ephemeralContainers"] {
         for container in items(spec.get_mut(list)) {
-            container.remove("restartPolicyRules");
+            field(container, "restartPolicyRules", act);
             // Initial containers that go on running are a feature of their own.
             if list != "initContainers"
                 || container.get("restartPolicy").is_some_and(|policy| policy != "Always")
             {
-                container.remove("restartPolicy");
+                field(container, "restartPolicy", act);
             }
-            remove(container.get_mut("lifecycle"), &["stopSignal"]);
+            fields(container.get_mut("lifecycle"), &["stopSignal"], act);
         }
     }
     for volume in items(spec.get_mut("volumes")) {
         let sources = volume.get_mut("projected").and_then(|volume| volume.get_mut("sources"));
         for source in items(sources) {
-            source.remove("clusterTrustBundle");
-            source.remove("podCertificate");
+            field(source, "clusterTrustBundle", act);
+            field(source, "podCertificate", act);
         }
     }
 }
@@ -109,7 +134,9 @@ mod tests {
             "initContainers": [{"restartPolicy": "Always"}, {"restartPolicy": "Never"}],
             "volumes": [{"projected": {"sources": [{"secret": {}, "podCertificate": {}}]}}],
         });
-        of_pod(Some(&mut spec));
+        of_pod(Some(&mut spec), &mut |parent, field| {
+            parent.remove(field);
+        });
         assert_eq!(
             spec,
             json!({

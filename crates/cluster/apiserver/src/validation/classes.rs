@@ -1,6 +1,6 @@
 //! Classes of storage, and what CSI drivers tell of themselves.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -59,7 +59,7 @@ fn parameters(parameters: &Field<'_, '_>, problems: &mut Problems) {
 }
 
 fn topologies(terms: &Field<'_, '_>, problems: &mut Problems) {
-    let mut seen: Vec<&Value> = Vec::new();
+    let mut seen = BTreeSet::new();
     for term in terms.items() {
         let expressions = term.get("matchLabelExpressions");
         let mut keys = BTreeSet::new();
@@ -77,10 +77,9 @@ fn topologies(terms: &Field<'_, '_>, problems: &mut Problems) {
                 key.duplicate(problems);
             }
         }
-        if seen.contains(&expressions.value()) {
+        if !seen.insert(expressions.value().to_string()) {
             expressions.duplicate_of("".into(), problems);
         }
-        seen.push(expressions.value());
     }
 }
 
@@ -159,9 +158,11 @@ pub(super) fn csi_node(old: Option<&Value>, object: &Value, problems: &mut Probl
         }
     }
     let before = old.and_then(|old| old["spec"]["drivers"].as_array());
-    for before in before.into_iter().flatten() {
-        let named = drivers.list().iter().filter(|driver| driver["name"] == before["name"]);
-        for driver in named {
+    let name = |driver: &Value| driver["name"].as_str().unwrap_or_default().to_owned();
+    let before: BTreeMap<String, &Value> =
+        before.into_iter().flatten().map(|driver| (name(driver), driver)).collect();
+    for driver in drivers.list() {
+        if let Some(before) = before.get(&name(driver)) {
             drivers.with(driver).fixed(before, problems);
         }
     }

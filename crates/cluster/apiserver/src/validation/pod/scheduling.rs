@@ -69,9 +69,10 @@ fn label_keys(term: &Field<'_, '_>, problems: &mut Problems) {
     }
     let mut selected: BTreeSet<&str> =
         labels.get("matchLabels").map().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+    let places: BTreeMap<&str, usize> = same.strings().enumerate().map(|(index, key)| (key, index)).collect();
     for expression in labels.get("matchExpressions").list() {
         let key = expression["key"].as_str().unwrap_or_default();
-        if let Some(index) = same.strings().position(|same| same == key)
+        if let Some(index) = places.get(key).copied()
             && selected.contains(key)
         {
             let detail = "exists in both matchLabelKeys and labelSelector";

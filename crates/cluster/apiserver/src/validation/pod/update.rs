@@ -1,6 +1,8 @@
 //! What may change of a Pod that exists: images, deadlines, tolerations that are added, gates that fall, and, while it
 //! waits for its gates, where it may run.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::{Field, Problems, container};
@@ -101,12 +103,13 @@ fn deadline(seconds: &Field<'_, '_>, old: &Value, problems: &mut Problems) -> bo
     }
 }
 
-fn tolerations(new: &Field<'_, '_>, old: &Value, problems: &mut Problems) {
-    let but_seconds = |old: &Value, new: &Value| {
-        ["key", "operator", "value", "effect"].into_iter().all(|field| same(&old[field], &new[field]))
+fn tolerations<'v>(new: &Field<'v, '_>, old: &'v Value, problems: &mut Problems) {
+    let but_seconds = |toleration: &'v Value| {
+        ["key", "operator", "value", "effect"].map(|field| toleration[field].as_str().unwrap_or_default())
     };
+    let kept: BTreeSet<[&str; 4]> = new.list().iter().map(but_seconds).collect();
     for old in old.as_array().into_iter().flatten() {
-        if !new.list().iter().any(|new| but_seconds(old, new)) {
+        if !kept.contains(&but_seconds(old)) {
             let detail = "existing toleration can not be modified except its tolerationSeconds";
             new.forbidden(detail, problems);
             return;
@@ -116,10 +119,11 @@ fn tolerations(new: &Field<'_, '_>, old: &Value, problems: &mut Problems) {
 }
 
 fn gates(new: &Field<'_, '_>, old: &Value, problems: &mut Problems) {
+    let known: BTreeSet<&str> =
+        old.as_array().into_iter().flatten().filter_map(|gate| gate["name"].as_str()).collect();
     for gate in new.items() {
         let name = gate.get("name");
-        let known = old.as_array().into_iter().flatten().any(|old| old["name"] == *name.value());
-        if !known {
+        if !known.contains(name.text()) {
             let detail = format!("only deletion is allowed, but found new scheduling gate '{}'", name.text());
             name.forbidden(detail, problems);
         }

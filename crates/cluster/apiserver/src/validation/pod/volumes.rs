@@ -66,10 +66,9 @@ pub(super) fn check<'v>(
         at.with(&name.into()).needs_name(Form::Label, problems);
         known.insert(name, Volume::Claim);
     }
-    let own = volumes.list().iter().filter(|volume| {
-        let stands_in = |claim: &Value| claim["metadata"]["name"] == volume["name"];
-        !context.claims.iter().any(stands_in)
-    });
+    let claimed: BTreeSet<&str> = known.keys().copied().collect();
+    let own =
+        volumes.list().iter().filter(|volume| !claimed.contains(volume["name"].as_str().unwrap_or_default()));
     let made = own
         .clone()
         .filter(|volume| volume["ephemeral"].is_object())

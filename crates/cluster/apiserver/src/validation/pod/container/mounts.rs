@@ -19,6 +19,7 @@ pub(super) fn mounts(container: &Field<'_, '_>, around: &Surroundings<'_>, probl
     // Of devices of the same name the last counts.
     let devices = container.get("volumeDevices");
     let devices = by_name(&devices, "devicePath");
+    let device_paths: BTreeSet<&str> = devices.values().copied().collect();
     for mount in list.items() {
         let (name, target) = (mount.get("name"), mount.get("mountPath"));
         name.need(problems);
@@ -32,7 +33,7 @@ pub(super) fn mounts(container: &Field<'_, '_>, around: &Surroundings<'_>, probl
         if devices.contains_key(name.text()) {
             name.invalid("must not already exist in volumeDevices", problems);
         }
-        if devices.values().any(|path| *path == target.text()) {
+        if device_paths.contains(target.text()) {
             target.invalid("must not already exist as a path in volumeDevices", problems);
         }
         let (sub, expression) = (mount.get("subPath"), mount.get("subPathExpr"));
@@ -84,6 +85,7 @@ pub(super) fn devices(container: &Field<'_, '_>, around: &Surroundings<'_>, prob
     let (mut names, mut paths) = (BTreeSet::new(), BTreeSet::new());
     let mounts = container.get("volumeMounts");
     let mounts = by_name(&mounts, "mountPath");
+    let targets: BTreeSet<&str> = mounts.values().copied().collect();
     for device in container.get("volumeDevices").items() {
         let (name, path) = (device.get("name"), device.get("devicePath"));
         name.need(problems);
@@ -111,7 +113,7 @@ pub(super) fn devices(container: &Field<'_, '_>, around: &Surroundings<'_>, prob
         if mounts.contains_key(name.text()) {
             name.invalid("must not already exist in volumeMounts", problems);
         }
-        if mounts.values().any(|target| *target == path.text()) {
+        if targets.contains(path.text()) {
             path.invalid("must not already exist as a path in volumeMounts", problems);
         }
         if !name.text().is_empty() {
