@@ -30,7 +30,7 @@ use answers::Answers;
 use rollout::Rolled;
 
 /// Asks for generating anew, even what was found out a moment ago.
-const REFRESH: &str = "argocd.argoproj.io/application-set-refresh";
+pub(crate) const REFRESH: &str = "argocd.argoproj.io/application-set-refresh";
 /// A set that fails is tried again after this long, besides when something it depends on moves.
 const RETRY: Duration = Duration::from_secs(180);
 /// A set whose host does not answer is tried again sooner.

@@ -5,12 +5,14 @@
 
 mod secrets;
 mod server;
+mod standby;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use client::Client;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use tokio::net::TcpListener;
@@ -19,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use webhooks::{Event, Host, Refusal};
 
+use crate::beside::Snapshot;
 use crate::reconcile::Shared;
 use crate::sets::Sets;
 
@@ -42,11 +45,20 @@ const ARRIVAL: Duration = Duration::from_secs(30);
 pub struct Webhooks(Arc<Inner>);
 
 struct Inner {
-    shared: Arc<Shared>,
-    sets: Arc<Sets>,
-    told: mpsc::Sender<String>,
+    client: Client,
+    /// Where Applications live.
+    namespace: String,
+    role: Role,
     small: Semaphore,
     large: Semaphore,
+}
+
+/// What the replica that takes a webhook does.
+enum Role {
+    /// Its controller is the one that acts.
+    Leader { shared: Arc<Shared>, sets: Arc<Sets>, told: mpsc::Sender<String> },
+    /// Another's is.
+    Standby,
 }
 
 impl std::fmt::Debug for Webhooks {
@@ -62,9 +74,21 @@ impl Webhooks {
     /// With the URLs of the repositories that are to be fetched.
     pub(crate) fn new(shared: &Arc<Shared>, sets: &Arc<Sets>) -> (Self, mpsc::Receiver<String>) {
         let (told, urls) = mpsc::channel(WAITING);
-        let (shared, sets) = (Arc::clone(shared), Arc::clone(sets));
+        let (client, namespace) = (shared.client.clone(), shared.settings.namespace.clone());
+        let role = Role::Leader { shared: Arc::clone(shared), sets: Arc::clone(sets), told };
+        (Self::of(client, namespace, role), urls)
+    }
+
+    /// For a replica whose controller does not run: whoever leads is told through the API, by the annotations that ask
+    /// for a refresh.
+    #[must_use]
+    pub fn standby(client: Client, namespace: &str) -> Self {
+        Self::of(client, namespace.to_owned(), Role::Standby)
+    }
+
+    fn of(client: Client, namespace: String, role: Role) -> Self {
         let (small, large) = (Semaphore::new(SMALL_BODIES), Semaphore::new(LARGE_BODIES));
-        (Self(Arc::new(Inner { shared, sets, told, small, large })), urls)
+        Self(Arc::new(Inner { client, namespace, role, small, large }))
     }
 
     /// Serves until shutdown over plain HTTP; whoever offers it to the outside puts TLS before it.
@@ -83,7 +107,9 @@ impl Webhooks {
             Ok(()) => (StatusCode::OK, String::new()),
             Err(refused) => refused,
         };
-        self.0.shared.metrics.webhook(host, status.as_u16());
+        if let Role::Leader { shared, .. } = &self.0.role {
+            shared.metrics.webhook(host, status.as_u16());
+        }
         if !text.is_empty() {
             text.push('\n');
         }
@@ -112,11 +138,8 @@ impl Webhooks {
         }
         let host =
             Host::of(&head.headers).ok_or_else(|| (StatusCode::BAD_REQUEST, Refusal::Unknown.to_string()))?;
-        let starting = || failed(StatusCode::SERVICE_UNAVAILABLE, "the controller is starting");
-        let beside = self.0.shared.beside.now().ok_or_else(starting)?;
-        let limit = beside.settings().webhook_limit.0;
-        let (body, _turn) = self.arrival(body, limit).await?;
-        let secrets = secrets::read(&self.0.shared).await.map_err(|error| {
+        let (body, _turn) = self.arrival(body, self.limit().await?).await?;
+        let secrets = secrets::read(&self.0.client, &self.0.namespace).await.map_err(|error| {
             tracing::warn!(error, "webhooks cannot be checked");
             failed(StatusCode::SERVICE_UNAVAILABLE, "the secrets of webhooks cannot be read")
         })?;
@@ -127,11 +150,23 @@ impl Webhooks {
                 refusal => failed(StatusCode::BAD_REQUEST, &refusal.to_string()),
             }
         })?;
-        if self.tell(host, &event) {
-            return Ok(());
-        }
-        tracing::warn!(%host, "too many webhooks wait: one was turned away");
-        Err((StatusCode::SERVICE_UNAVAILABLE, "Queue is full, discarding webhook payload".to_owned()))
+        self.tell(host, &event).await
+    }
+
+    /// The largest body, in bytes.
+    async fn limit(&self) -> Result<usize, Answer> {
+        let unavailable = |text| failed(StatusCode::SERVICE_UNAVAILABLE, text);
+        let limit = match &self.0.role {
+            Role::Leader { shared, .. } => {
+                let beside = shared.beside.now();
+                beside.ok_or_else(|| unavailable("the controller is starting"))?.settings().webhook_limit
+            }
+            Role::Standby => {
+                let settings = Snapshot::settings_of(&self.0.client, &self.0.namespace).await;
+                settings.map_err(|_| unavailable("argocd-cm cannot be read"))?.webhook_limit
+            }
+        };
+        Ok(limit.0)
     }
 
     /// The body, if it is no larger than it may be and comes in time, and the turn that its memory takes.
@@ -167,19 +202,37 @@ impl Webhooks {
         }
     }
 
-    /// Whether everybody concerned could be told.
-    fn tell(&self, host: Host, event: &Event) -> bool {
-        match event {
-            Event::Ping => true,
-            Event::Push(push) => {
-                let mut urls = self.0.shared.pushed(push);
-                urls.extend(self.0.sets.pushed(push));
-                let repository = push.repositories().next().unwrap_or_default();
-                tracing::info!(%host, repository, concerned = urls.len(), "a webhook tells of a push");
-                urls.into_iter().fold(true, |told, url| told & self.0.told.try_send(url).is_ok())
+    /// Has everybody concerned look.
+    async fn tell(&self, host: Host, event: &Event) -> Result<(), Answer> {
+        let repository = match event {
+            Event::Push(push) => push.repositories().next().unwrap_or_default(),
+            Event::Ping | Event::PullRequest(_) => "",
+        };
+        tracing::info!(%host, repository, "a webhook was taken");
+        let told = match (&self.0.role, event) {
+            (_, Event::Ping) => true,
+            (Role::Leader { shared, sets, told }, Event::Push(push)) => {
+                let mut urls = shared.pushed(push);
+                urls.extend(sets.pushed(push));
+                urls.into_iter().fold(true, |all, url| all & told.try_send(url).is_ok())
             }
-            Event::PullRequest(pull) => self.0.sets.pulled(pull),
+            (Role::Leader { sets, .. }, Event::PullRequest(pull)) => sets.pulled(pull),
+            (Role::Standby, event) => {
+                let telling = standby::tell(&self.0.client, &self.0.namespace, event);
+                let told = tokio::time::timeout(ARRIVAL, telling).await;
+                let told = told.map_err(|_| "it took too long".to_owned());
+                told.and_then(|told| told.map_err(|error| error.message())).map_err(|error| {
+                    tracing::warn!(%host, error, "the replica that leads cannot be told of a webhook");
+                    failed(StatusCode::SERVICE_UNAVAILABLE, "the replica that leads cannot be told")
+                })?;
+                true
+            }
+        };
+        if told {
+            return Ok(());
         }
+        tracing::warn!(%host, "too many webhooks wait: one was turned away");
+        Err((StatusCode::SERVICE_UNAVAILABLE, "Queue is full, discarding webhook payload".to_owned()))
     }
 }
 

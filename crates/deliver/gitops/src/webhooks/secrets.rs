@@ -1,11 +1,9 @@
 //! The secrets of webhooks, where Argo CD keeps them.
 
 use base64::Engine as _;
-use client::{Api, Key, resource};
+use client::{Api, Client, Key, resource};
 use objects::{Value, meta};
 use webhooks::Secrets;
-
-use crate::reconcile::Shared;
 
 /// Holds a key for each host.
 const SECRET: &str = "argocd-secret";
@@ -16,10 +14,10 @@ const PART_OF: (&str, &str) = ("app.kubernetes.io/part-of", "argocd");
 ///
 /// # Errors
 /// Why they cannot be read; then nobody is believed. The text names no value.
-pub(super) async fn read(shared: &Shared) -> Result<Secrets, String> {
-    let secrets = Api::new(&shared.client, &resource::SECRETS);
+pub(super) async fn read(client: &Client, namespace: &str) -> Result<Secrets, String> {
+    let secrets = Api::new(client, &resource::SECRETS);
     let find = async |name: &str| {
-        let key = Key::namespaced(&shared.settings.namespace, name);
+        let key = Key::namespaced(namespace, name);
         secrets.find(&key).await.map_err(|error| format!("read the Secret {name}: {}", error.message()))
     };
     let own = find(SECRET).await?.unwrap_or_default();

@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
+use client::dynamic::ListOptions;
 use client::resource::{APPLICATION_SETS, APPLICATIONS};
-use gitops::Settings;
+use gitops::{Settings, Webhooks};
 use serde_json::json;
 use test_kit::eventually_async;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -100,4 +101,64 @@ async fn generators_of_pull_requests_are_told() {
     shutdown.cancel();
     server.await.unwrap();
     running.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_has_whoever_leads_look() {
+    let world = World::new().await;
+    let spec = |url: &str, revision: &str| {
+        json!({"project": "default", "destination": {"name": "in-cluster", "namespace": "p"},
+            "source": {"repoURL": url, "path": "shop", "targetRevision": revision}})
+    };
+    for number in 0..25 {
+        world
+            .application_of(&format!("many-{number:02}"), spec("git@git.example.org:team/many.git", "HEAD"))
+            .await;
+    }
+    world.application_of("shop", spec(super::world::URL, "main")).await;
+    world.application_of("stage", spec(super::world::URL, "stage")).await;
+    let set = |name: &str, generators: serde_json::Value| {
+        json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationSet",
+            "metadata": {"name": name, "namespace": "argocd"}, "spec": {"generators": generators, "template": {
+                "metadata": {"name": "x"}, "spec": {"project": "default", "destination": {}}}}})
+    };
+    let git = json!({"git": {"repoURL": super::world::URL, "revision": "HEAD", "directories": []}});
+    let pulls = json!({"pullRequest": {"github": {"owner": "o", "repo": "r"}}});
+    world.create(set("git", json!([{"matrix": {"generators": [{"list": {"elements": []}}, git]}}]))).await;
+    world.create(set("pulls", json!([pulls]))).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let webhooks = Webhooks::standby(world.client.clone(), "argocd");
+    let server = tokio::spawn(webhooks.serve(listener, shutdown.clone()));
+    let push = |repository: &str| {
+        let url = format!("https://git.example.org/team/{repository}");
+        json!({"ref": "refs/heads/main", "repository": {"html_url": url, "default_branch": "main"}})
+            .to_string()
+    };
+    let head = "POST /api/webhook HTTP/1.1\r\nX-GitHub-Event: push";
+    assert_eq!(send(address, head, &push("platform")).await, "200 OK ");
+    let annotation = async |kind: &client::ResourceType, name: &str, of: &str| {
+        let object = world.find(kind, "argocd", name).await.unwrap();
+        object["metadata"]["annotations"][format!("argocd.argoproj.io/{of}")].as_str().map(str::to_owned)
+    };
+    assert_eq!(annotation(&APPLICATIONS, "shop", "refresh").await.as_deref(), Some("normal"));
+    assert_eq!(annotation(&APPLICATIONS, "stage", "refresh").await, None);
+    assert_eq!(annotation(&APPLICATIONS, "many-00", "refresh").await, None);
+    let refreshed = "application-set-refresh";
+    assert_eq!(annotation(&APPLICATION_SETS, "git", refreshed).await.as_deref(), Some("true"));
+    assert_eq!(annotation(&APPLICATION_SETS, "pulls", refreshed).await, None);
+    let event = json!({"action": "opened", "repository": {"name": "r", "owner": {"login": "o"},
+        "url": "https://api.github.com/repos/o/r"}});
+    let opened = "POST /api/webhook HTTP/1.1\r\nX-GitHub-Event: pull_request";
+    assert_eq!(send(address, opened, &event.to_string()).await, "200 OK ");
+    assert_eq!(annotation(&APPLICATION_SETS, "pulls", refreshed).await.as_deref(), Some("true"));
+    // One that looks has the repository fetched for all of them.
+    assert_eq!(send(address, head, &push("many")).await, "200 OK ");
+    let all = world.api(&APPLICATIONS).list(Some("argocd"), &ListOptions::all()).await.unwrap().items;
+    let asked =
+        all.iter().filter(|one| one["metadata"]["annotations"]["argocd.argoproj.io/refresh"] == "normal");
+    assert_eq!(asked.count(), 1 + 20);
+    shutdown.cancel();
+    server.await.unwrap();
 }
