@@ -6,9 +6,9 @@ use sync::annotations::SKIP_RECONCILE;
 use crate::facts::Found;
 use crate::generic::deleting;
 use crate::reading::{array, number, text};
-use crate::source;
 use crate::tree::{Node, State};
 use crate::{Path, Target};
+use crate::{rolling, source};
 
 pub(crate) fn application(path: &Path<'_>, target: &Target, object: &Value) -> Node {
     let this = This { path, target, object };
@@ -219,6 +219,10 @@ impl This<'_> {
         let sync = format!("mainstay app sync {}", self.name());
         Some(if let Some(error) = error {
             node.blocked("refused").with_message(text(error, "/message")).with_hint(sync)
+        } else if let Some(waits) =
+            (!is_automated).then(|| rolling::waits(self.path, self.object, &node)).flatten()
+        {
+            waits
         } else if !is_automated {
             node.blocked("nobody has synced it: its sync policy is manual").with_hint(format!("`{sync}`"))
         } else if only_pruning && automated["prune"] != true {

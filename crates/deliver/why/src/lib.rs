@@ -36,6 +36,7 @@ mod ingress;
 mod pod;
 mod pod_container;
 mod reading;
+mod rolling;
 mod service;
 mod source;
 mod tree;

@@ -727,3 +727,35 @@ fn the_tree_is_machine_readable() {
     assert_eq!(value["object"], json!({"kind": "Service", "namespace": "shop", "name": "web"}));
     assert!(value.get("own").is_none());
 }
+
+#[test]
+fn an_application_of_a_rolling_set_waits_for_the_steps_before_its_own() {
+    let set = |own: Value| {
+        json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationSet",
+        "metadata": {"name": "set", "namespace": "argocd", "uid": "set"},
+        "spec": {"strategy": {"type": "RollingSync", "rollingSync": {"steps": [{}, {}]}}},
+        "status": {
+            "applicationStatus": [{"application": "first", "step": "1", "status": "Progressing"}, own],
+            "conditions": [{"type": "RolloutProgressing", "status": "True",
+                "message": "ApplicationSet is performing rollout of step 1"}],
+        }})
+    };
+    let why = |own: Value| {
+        let mut waiting = application(json!({}), differing(false));
+        waiting["metadata"]["ownerReferences"] = json!([{"apiVersion": "argoproj.io/v1alpha1",
+            "kind": "ApplicationSet", "name": "set", "uid": "set", "controller": true}]);
+        let mut first =
+            application(automated(), failing("InvalidSpecError", "application destination is missing"));
+        first["metadata"]["name"] = "first".into();
+        world(&[waiting, first, set(own)]).why("argoproj.io", "Application", "web")
+    };
+    let tree = why(json!({"application": "web", "step": "2", "status": "Waiting"}));
+    let text = tree.text(false);
+    assert!(text.contains("waits for step 2 of the rolling sync of ApplicationSet argocd/set"), "{text}");
+    assert!(text.contains("ApplicationSet is performing rollout of step 1"), "{text}");
+    assert!(text.contains("application destination is missing"), "{text}");
+    let unselected = why(json!({"application": "web", "step": "-1", "status": "Waiting"}));
+    assert!(unselected.text(false).contains("no step of the rolling sync"), "{}", unselected.text(false));
+    let pending = why(json!({"application": "web", "step": "1", "status": "Pending"}));
+    assert!(pending.text(false).contains("Pending in the rolling sync"), "{}", pending.text(false));
+}
