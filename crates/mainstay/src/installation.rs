@@ -172,9 +172,9 @@ async fn define(remote: &Remote, manifest: &Value) -> Result<&'static str> {
         return Ok("is another's, and stays as it is");
     }
     api.apply(manifest, MANAGER, true).await?;
-    let served = |object: &Value| conditions::is_true(object, "Established");
+    let served = |object: &Value| conditions::is_true(&object["status"], "Established");
     let kind = &resource::CUSTOM_RESOURCE_DEFINITIONS;
-    wait::present(&remote.client, kind, &key, "it is served", SERVED, served).await?;
+    wait::present(&remote.client, kind, &key, "its being served", SERVED, served).await?;
     remote.resources.invalidate();
     Ok("applied")
 }

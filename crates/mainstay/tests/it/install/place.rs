@@ -17,6 +17,15 @@ use crate::platform;
 pub(super) const SOON: Duration = Duration::from_secs(90);
 const URL: &str = "https://git.example.org/platform.git";
 
+const DEPLOYER: &str = "\
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: deployer}
+rules:
+- {apiGroups: [''], resources: [configmaps], verbs: [get, list, watch, create, patch]}
+- {apiGroups: [''], resources: [namespaces], verbs: [create]}
+";
+
 /// All tests install under the same name: on a real cluster one after the other.
 static TURN: Mutex<()> = Mutex::const_new(());
 
@@ -74,7 +83,7 @@ impl Place {
             "--namespace=argocd",
         ]);
         // Nobody is there who would end what an uninstallation deleted.
-        for namespace in ["mainstay", "shop", "web", "late", "elsewhere"] {
+        for namespace in ["mainstay", "shop", "web", "late", "other", "red", "blue"] {
             let _ = self.try_kubectl(&["delete", "namespace", namespace, "--wait=false"]);
             let Ok(text) = self.try_kubectl(&["get", "namespace", namespace, "--output=json"]) else {
                 continue;
@@ -103,6 +112,19 @@ impl Place {
         eventually("the kinds are served", SOON, || {
             self.try_kubectl(&["get", "applications", "--namespace=argocd"])
         });
+    }
+
+    /// As [`Place::install`], with a role for deploying that permits what these tests deploy and nothing else: whatever
+    /// the controllers need for themselves has to come from the other roles.
+    pub(super) fn install_narrow(&self) {
+        self.apply(DEPLOYER);
+        self.install(&["--deploy-role", "deployer"]);
+    }
+
+    pub(super) fn namespaces(&self, names: &[&str]) {
+        for name in names {
+            self.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n"));
+        }
     }
 
     /// A kubeconfig of the service account that the manifests bring, with a token as the kubelet would ask for.
@@ -249,6 +271,13 @@ impl Controller {
                 other => Err(other),
             }
         });
+    }
+
+    pub(super) fn is_not_ready(&self) -> Result<(), String> {
+        match self.get("/readyz") {
+            Ok((503, _)) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
     }
 
     pub(super) fn metrics(&self) -> String {

@@ -54,12 +54,13 @@ fn touched(place: &Place, name: &str) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn argo_cd_first_then_mainstay() {
     let place = Place::find().await;
-    place.install(&[]);
+    place.namespaces(&["shop", "web", "late"]);
+    place.install(&["--scope", "namespaces=shop,web,late"]);
     place.apply(ARGO_CD);
     place.apply(&place.application("shop", "shop"));
     place.apply(&place.application("web", "web"));
     let before = without_status(&place, "shop");
-    let mut controller = Controller::start(&place, &[]);
+    let mut controller = Controller::start(&place, &["--namespaces=shop,web,late"]);
     controller.is_ready("leads");
     eventually("Argo CD is seen", SOON, || {
         place.try_kubectl(&["get", "configmap", "mainstay-takeover", "--namespace=argocd"])
@@ -75,7 +76,7 @@ async fn argo_cd_first_then_mainstay() {
     let skips = || place.kubectl(&["get", "application", "shop", "--namespace=argocd", "--output", skip]);
     assert_eq!(skips(), "true", "Argo CD leaves it alone");
     assert!(!touched(&place, "web"), "what was not taken is untouched");
-    assert!(place.try_kubectl(&["get", "namespace", "web"]).is_err());
+    assert!(place.try_kubectl(&["get", "configmap", "settings", "--namespace=web"]).is_err());
 
     // It cannot be left to nobody.
     let refused = place.mainstay(&["uninstall", "--apply", "--yes"]);
@@ -112,7 +113,7 @@ async fn argo_cd_first_then_mainstay() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn mainstay_first_then_argo_cd() {
     let place = Place::find().await;
-    place.install(&[]);
+    place.install_narrow();
     let mut controller = Controller::start(&place, &[]);
     controller.is_ready("leads");
     place.apply(&place.application("shop", "shop"));
