@@ -1,11 +1,13 @@
 //! Suites that run against the real server and ours: what the API answers, and what the GitOps controllers do on it.
 
+mod permissions;
+
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::kube::Reference;
+use crate::kube::{Audit, Reference};
 use crate::{process, tools};
 
 /// The suites by name, each with the crate and the tests that it is; each group of them gets a server of its own.
@@ -46,7 +48,8 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
     let tests = test.split(' ').take(if only.is_some() { 1 } else { usize::MAX });
     for test in tests {
         // The clients are tried on ours alone.
-        let reference = (name != "clients").then(|| Reference::start(root)).transpose()?;
+        let audit = if name == "install" { Audit::On } else { Audit::Off };
+        let reference = (name != "clients").then(|| Reference::start_with(root, audit)).transpose()?;
         let second = TWO_CLUSTERS.contains(&test).then(|| Reference::start(root)).transpose()?;
         let mut command = Command::new("cargo");
         command
@@ -62,6 +65,9 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
             command.env("MAINSTAY_CASES", file);
         }
         process::run(&mut command)?;
+        if let Some(log) = reference.as_ref().and_then(Reference::audit) {
+            permissions::all_used(root, &log)?;
+        }
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::process;
 
-pub(crate) use run::Reference;
+pub(crate) use run::{Audit, Reference};
 
 /// The Kubernetes that our API is compared with.
 const KUBERNETES: &str = "1.34.4";

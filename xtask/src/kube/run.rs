@@ -29,6 +29,14 @@ pub(crate) struct Reference {
     etcd: Child,
     server: Child,
     started_in: Duration,
+    audited: bool,
+}
+
+/// Whether the API server writes down what service accounts ask of it, which costs it time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Audit {
+    Off,
+    On,
 }
 
 impl Drop for Reference {
@@ -49,6 +57,11 @@ fn end(child: &mut Child) {
 impl Reference {
     /// Builds the binaries if needed, starts both servers and waits until the API is ready.
     pub(crate) fn start(root: &Path) -> Result<Reference> {
+        Self::start_with(root, Audit::Off)
+    }
+
+    /// [`Reference::start`], with what service accounts ask for written down.
+    pub(crate) fn start_with(root: &Path, audit: Audit) -> Result<Reference> {
         let binaries = ensure(root)?;
         let kubectl = tools::ensure(root)?.join("kubectl");
         static STARTED: AtomicU32 = AtomicU32::new(0);
@@ -61,9 +74,10 @@ impl Reference {
         let etcd = etcd(&binaries.etcd, &directory, client, peer)?;
         let mut guard = Etcd(Some(etcd));
         answering(client, begun)?;
-        let server = kube_apiserver(&binaries.kube_apiserver, &directory, client, secure)?;
+        let server = kube_apiserver(&binaries.kube_apiserver, &directory, client, secure, audit)?;
         let etcd = guard.0.take().context("etcd was started")?;
-        let mut reference = Reference { directory, etcd, server, started_in: Duration::ZERO };
+        let mut reference =
+            Reference { directory, etcd, server, started_in: Duration::ZERO, audited: audit == Audit::On };
         reference.ready(&kubectl, begun)?;
         reference.started_in = begun.elapsed();
         Ok(reference)
@@ -71,6 +85,11 @@ impl Reference {
 
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.directory.join("kubeconfig")
+    }
+
+    /// What service accounts asked for, an event a line.
+    pub(crate) fn audit(&self) -> Option<PathBuf> {
+        self.audited.then(|| self.directory.join("audit.log"))
     }
 
     /// The environment by which tests and benchmarks find the reference.
@@ -162,9 +181,24 @@ fn etcd(program: &Path, directory: &Path, client: u16, peer: u16) -> Result<Chil
         .context("start etcd")
 }
 
-fn kube_apiserver(program: &Path, directory: &Path, etcd: u16, secure: u16) -> Result<Child> {
+/// Only who acts, on what, and how.
+const AUDIT_POLICY: &str = "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: Metadata, userGroups: ['system:serviceaccounts']}
+- {level: None}
+";
+
+fn kube_apiserver(program: &Path, directory: &Path, etcd: u16, secure: u16, audit: Audit) -> Result<Child> {
     let file = |flag: &str, name: &str| format!("--{flag}={}", directory.join(name).display());
-    Command::new(program)
+    let mut command = Command::new(program);
+    if audit == Audit::On {
+        fs::write(directory.join("audit.yaml"), AUDIT_POLICY).context("write the audit policy")?;
+        command.arg(file("audit-policy-file", "audit.yaml")).arg(file("audit-log-path", "audit.log"));
+    }
+    command
         .arg(format!("--etcd-servers=http://127.0.0.1:{etcd}"))
         .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
         .arg(format!("--secure-port={secure}"))

@@ -33,11 +33,12 @@ pub fn permissions() -> Permissions {
     let everything = json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]});
     Permissions {
         applications: json!([
-            {"apiGroups": ["argoproj.io"], "resources": ["applications", "applicationsets", "appprojects"],
+            {"apiGroups": ["argoproj.io"], "resources": ["applications", "applicationsets"],
              "verbs": ["get", "list", "watch", "patch"]},
-            // Generated Applications come and go; the project `default` is made where there is none.
+            // Generated Applications come and go.
             {"apiGroups": ["argoproj.io"], "resources": ["applications"], "verbs": ["create", "delete"]},
-            {"apiGroups": ["argoproj.io"], "resources": ["appprojects"], "verbs": ["create"]},
+            // The project `default` is made where there is none.
+            {"apiGroups": ["argoproj.io"], "resources": ["appprojects"], "verbs": ["get", "list", "watch", "create"]},
             {"apiGroups": ["argoproj.io"], "resources": ["applicationsets/status"], "verbs": ["patch"]},
             // Generated Applications block the deletion of their set.
             {"apiGroups": ["argoproj.io"], "resources": ["applicationsets/finalizers"], "verbs": ["update"]},
@@ -49,7 +50,7 @@ pub fn permissions() -> Permissions {
         ]),
         cluster: json!([
             {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"],
-             "verbs": ["get", "list", "watch"]},
+             "verbs": ["list", "watch"]},
         ]),
         argo_cd: json!([
             {"apiGroups": ["apps"], "resources": ["statefulsets", "deployments"], "verbs": ["list", "watch"]},
