@@ -31,9 +31,11 @@ const listed = await core.listNamespace();
 done('list', true, listed.items.some((item) => item.metadata.name === namespace));
 
 const seen = [];
+// From here on, however late the watch begins.
+const { metadata: { resourceVersion } } = await core.listNamespacedConfigMap({ namespace });
 const watched = new Promise((resolve, reject) => {
   new k8s.Watch(config)
-    .watch(`/api/v1/namespaces/${namespace}/configmaps`, {}, (type, object) => {
+    .watch(`/api/v1/namespaces/${namespace}/configmaps`, { resourceVersion }, (type, object) => {
       if (object.metadata.name !== 'a') return;
       seen.push([type, object.data]);
       if (seen.length === 3) resolve();

@@ -23,10 +23,14 @@ done("list", True, "py" in [found.metadata.name for found in core.list_namespace
 
 seen = []
 watching = watch.Watch()
+# From here on, however late the thread begins.
+version = core.list_namespaced_config_map("py").metadata.resource_version
 
 
 def follow():
-    for event in watching.stream(core.list_namespaced_config_map, "py", timeout_seconds=20):
+    for event in watching.stream(
+        core.list_namespaced_config_map, "py", resource_version=version, timeout_seconds=20
+    ):
         if event["object"].metadata.name != "a":
             continue
         seen.append((event["type"], dict(event["object"].data or {})))
