@@ -253,9 +253,13 @@ impl Api {
         match self.delete(key, options).await {
             Ok(_) => Ok(()),
             Err(error) if error.is_not_found() => Ok(()),
-            // Another object has the name by now, or the same one changed while it was being deleted.
-            Err(error) if error.is_conflict() && options.uid.is_some() => match self.find(key).await? {
-                Some(live) if Some(meta::uid(&live)) == options.uid.as_deref() => Err(error),
+            // It changed, as the caller wanted to know.
+            Err(error) if error.is_conflict() && options.resource_version.is_some() => Ok(()),
+            // Another object has the name by now, or the same one changed while it was being deleted. Who may not look
+            // takes it for the first.
+            Err(error) if error.is_conflict() && options.uid.is_some() => match self.find(key).await {
+                Ok(Some(live)) if Some(meta::uid(&live)) == options.uid.as_deref() => Err(error),
+                Err(unseen) if !unseen.is_forbidden() => Err(unseen),
                 _ => Ok(()),
             },
             Err(error) => Err(error),
