@@ -49,6 +49,12 @@ pub(super) fn stored_form(object: Value, gvk: &GroupVersionKind) -> Value {
     if gvk.group.is_empty() && gvk.kind == "Secret" {
         fold_string_data(&mut object);
     }
+    if gvk.group == "apiextensions.k8s.io" && gvk.kind == "CustomResourceDefinition" {
+        // Of `apiextensions.k8s.io/v1beta1`; a server keeps nothing of it, and Argo CD ignores it whatever is set.
+        if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+            spec.remove("preserveUnknownFields");
+        }
+    }
     if kinds::is_builtin(gvk) {
         object = decoded(object);
     } else if gvk.group == "argoproj.io" && gvk.kind == "Rollout" {

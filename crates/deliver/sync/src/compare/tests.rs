@@ -116,6 +116,19 @@ fn controllers_fill_what_is_theirs() {
 }
 
 #[test]
+fn a_definition_may_say_what_only_older_servers_kept() {
+    let target = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "profiles.e.org"}, "spec": {"group": "e.org", "scope": "Namespaced", "preserveUnknownFields": false,
+            "names": {"kind": "Profile", "plural": "profiles"}, "versions": [{"name": "v1", "served": true, "storage": true}]}});
+    let mut live = applied_by_us(&target);
+    live["spec"].as_object_mut().unwrap().remove("preserveUnknownFields");
+    assert!(!differs(&target, &live));
+    let mut scope = target.clone();
+    scope["spec"]["scope"] = json!("Cluster");
+    assert!(differs(&scope, &live));
+}
+
+#[test]
 fn custom_resources_are_plain_json() {
     let target = json!({"apiVersion": "example.org/v1", "kind": "Thing", "metadata": {"name": "t", "namespace": "shop"},
         "spec": {"list": [{"name": "a"}], "map": {"x": 1}, "nothing": null, "whole": 2}});
