@@ -1,7 +1,7 @@
 //! `mainstay install` and `mainstay uninstall`: printed by default, because what is put on somebody's cluster is read
 //! before it is applied, reviewed, and often kept in Git; `--apply` does it at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -128,18 +128,11 @@ async fn apply(remote: &Remote, manifests: &[Value]) -> Result<()> {
         let said = match meta::kind(manifest) {
             "Namespace" => make_namespace(remote, manifest).await,
             "CustomResourceDefinition" => define(remote, manifest).await,
-            _ => {
-                let resource = remote.resources.resolve_object(manifest).await?;
-                remote
-                    .api(&resource)
-                    .apply(manifest, MANAGER, true)
-                    .await
-                    .map(|_| "applied")
-                    .map_err(Into::into)
-            }
+            _ => replace(remote, manifest).await,
         };
         eprintln!("{named} {}", said.with_context(|| format!("apply {named}"))?);
     }
+    prune(remote, manifests).await?;
     match gitops::argo_cd(&remote.client, None).await {
         Ok(found) => {
             for argo_cd in found {
@@ -149,6 +142,32 @@ async fn apply(remote: &Remote, manifests: &[Value]) -> Result<()> {
             }
         }
         Err(error) => eprintln!("mainstay: whether there is an Argo CD cannot be told: {}", error.message()),
+    }
+    Ok(())
+}
+
+async fn replace(remote: &Remote, manifest: &Value) -> Result<&'static str> {
+    let api = remote.api(&remote.resources.resolve_object(manifest).await?);
+    // Whom a binding binds to cannot be changed.
+    if manifest["roleRef"].is_object()
+        && let Some(there) = api.find(&Key::of(manifest)).await?
+        && there["roleRef"] != manifest["roleRef"]
+    {
+        delete(remote, &there).await?;
+    }
+    api.apply(manifest, MANAGER, true).await?;
+    Ok("applied")
+}
+
+/// Deletes what an earlier installation had and this one has not: a role that was narrowed must not stay as wide as it was.
+async fn prune(remote: &Remote, manifests: &[Value]) -> Result<()> {
+    let wanted: BTreeSet<(&str, Key)> =
+        manifests.iter().map(|manifest| (meta::kind(manifest), Key::of(manifest))).collect();
+    for object in installed(remote).await? {
+        if wanted.contains(&(meta::kind(&object), Key::of(&object))) {
+            continue;
+        }
+        delete(remote, &object).await?;
     }
     Ok(())
 }
@@ -195,12 +214,7 @@ const KINDS: [(&str, &str, &str); 9] = [
 pub(crate) async fn uninstall(typed: &cli::Uninstall, environment: &Environment) -> Result<ExitCode> {
     let remote = Remote::connect(&typed.connect, environment).await?;
     refuse_taken(&remote).await?;
-    let mut all = Vec::new();
-    let kinds = KINDS.map(|(group, version, kind)| GroupVersionKind::new(group, version, kind));
-    for kind in kinds {
-        let resource = remote.resources.resolve(&kind).await?;
-        all.extend(labelled(&remote, &resource, &format!("{PART_OF}={NAME}")).await?);
-    }
+    let mut all = installed(&remote).await?;
     all.extend(labelled(&remote, &resource::NAMESPACES, &format!("{PART_OF}={NAME}")).await?);
     if typed.with_definitions {
         refuse_cascading(&remote).await?;
@@ -221,17 +235,29 @@ pub(crate) async fn uninstall(typed: &cli::Uninstall, environment: &Environment)
         return Ok(ExitCode::from(crate::remote::NO));
     }
     for object in &all {
-        let resource = remote.resources.resolve_object(object).await?;
-        let options = DeleteOptions::background().only(meta::uid(object));
-        let named = format!("{} {}", meta::kind(object), Key::of(object));
-        remote
-            .api(&resource)
-            .delete_if_exists(&Key::of(object), &options)
-            .await
-            .with_context(|| format!("delete {named}"))?;
-        eprintln!("{named} deleted");
+        delete(&remote, object).await?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is installed, but for namespaces and definitions, in the order in which it goes.
+async fn installed(remote: &Remote) -> Result<Vec<Value>> {
+    let mut all = Vec::new();
+    for (group, version, kind) in KINDS {
+        let resource = remote.resources.resolve(&GroupVersionKind::new(group, version, kind)).await?;
+        all.extend(labelled(remote, &resource, &format!("{PART_OF}={NAME}")).await?);
+    }
+    Ok(all)
+}
+
+async fn delete(remote: &Remote, object: &Value) -> Result<()> {
+    let resource = remote.resources.resolve_object(object).await?;
+    let options = DeleteOptions::background().only(meta::uid(object));
+    let named = format!("{} {}", meta::kind(object), Key::of(object));
+    let deleted = remote.api(&resource).delete_if_exists(&Key::of(object), &options).await;
+    deleted.with_context(|| format!("delete {named}"))?;
+    eprintln!("{named} deleted");
+    Ok(())
 }
 
 async fn labelled(remote: &Remote, resource: &ResourceType, labels: &str) -> Result<Vec<Value>> {

@@ -195,6 +195,14 @@ fn the_deployment_runs() {
         let now = holder();
         if now != leader && !now.is_empty() { Ok(()) } else { Err(now) }
     });
+    // Narrowed later, nothing of the wider role stays.
+    mainstay(
+        &[&["install", "--image", "localhost/mainstay:test", "--apply", "--deploy-role", "edit"], &team[..]]
+            .concat(),
+    );
+    let path = "jsonpath={.roleRef.name}";
+    assert_eq!(platform.kubectl(&["get", "clusterrolebinding", "mainstay-deploy", "--output", path]), "edit");
+    assert!(platform.try_kubectl(&["get", "clusterrole", "mainstay-deploy"]).is_err());
     // The installed controller is at work: it made the project that Argo CD would.
     platform.kubectl(&["get", "appproject", "default", "--namespace=team"]);
     mainstay(&[&["uninstall", "--apply", "--yes"], &team[..]].concat());
