@@ -4,6 +4,7 @@ mod admin;
 mod app;
 mod connect;
 mod install;
+mod notifications;
 mod rbac;
 mod render;
 mod spec;
@@ -27,6 +28,7 @@ pub(crate) use connect::{Connect, Filter, Format, Selected};
 pub(crate) use install::{
     Controller, Install, ManifestFormat, Scope, Takeover, TakeoverCommand, TakeoverStatus, Uninstall,
 };
+pub(crate) use notifications::{Notifications, NotificationsCommand, PartCommand, PartFormat, PartGet};
 pub(crate) use rbac::{Can, Rbac, RbacCommand, Validate};
 pub(crate) use render::{Output as RenderOutput, Render};
 pub(crate) use spec::{SpecFlags, SyncPolicy};
@@ -77,6 +79,8 @@ pub(crate) enum Command {
     Takeover(Takeover),
     /// Ask what the policy of argocd-rbac-cm permits, and what is wrong with it.
     Rbac(Rbac),
+    /// Read argocd-notifications-cm, and say what is wrong with it.
+    Notifications(Notifications),
     /// Run the controllers of Applications and ApplicationSets against an existing cluster; what `install` starts there.
     Controller(Box<Controller>),
     /// The HTTP service that the examples deploy, configured by its environment.

@@ -15,6 +15,7 @@ mod down;
 mod environment;
 mod image;
 mod installation;
+mod notices;
 mod preflight;
 mod privilege;
 mod projects;
@@ -103,6 +104,7 @@ fn run(cli: Cli, environment: &Environment) -> Result<ExitCode> {
             Command::Uninstall(typed) => {
                 return Ok(ended(installation::uninstall(&typed, environment).await));
             }
+            Command::Notifications(typed) => return Ok(ended(notices::run(typed, environment).await)),
             Command::Rbac(rbac) => return Ok(ended(rbac::run(rbac, environment).await)),
             Command::Takeover(takeover) => return Ok(ended(takeover::run(takeover, environment).await)),
             Command::Controller(controller) => controller::run(&controller, environment).await,
