@@ -116,6 +116,23 @@ fn controllers_fill_what_is_theirs() {
 }
 
 #[test]
+fn a_flag_that_is_not_set_may_be_written() {
+    let mut target = deployment();
+    let container = "/spec/template/spec/containers/0";
+    target.pointer_mut(container).unwrap()["volumeMounts"] =
+        json!([{"name": "data", "mountPath": "/data", "readOnly": false}]);
+    let mut live = applied_by_us(&target);
+    live.pointer_mut(container).unwrap()["volumeMounts"][0].as_object_mut().unwrap().remove("readOnly");
+    assert!(!differs(&target, &live));
+    target.pointer_mut(container).unwrap()["volumeMounts"][0]["readOnly"] = json!(true);
+    assert!(differs(&target, &live));
+    // Not said is something else than no here.
+    let mut token = deployment();
+    token["spec"]["template"]["spec"]["automountServiceAccountToken"] = json!(false);
+    assert!(differs(&token, &applied_by_us(&deployment())));
+}
+
+#[test]
 fn a_definition_may_say_what_only_older_servers_kept() {
     let target = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": "profiles.e.org"}, "spec": {"group": "e.org", "scope": "Namespaced", "preserveUnknownFields": false,
