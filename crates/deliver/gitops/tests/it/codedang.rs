@@ -55,8 +55,12 @@ async fn end_jobs(client: &Client) {
     let api = Api::new(client, &JOBS);
     let jobs = api.list(None, &ListOptions::all()).await.unwrap().items;
     for job in jobs.iter().filter(|job| job["status"]["succeeded"].is_null()) {
-        let conditions = json!([{"type": "Complete", "status": "True"}]);
-        let done = json!({"succeeded": 1, "conditions": conditions});
+        // As much as a real server wants to see of one that ended.
+        let time = objects::meta::format_time(jiff::Timestamp::now());
+        let done = json!({"startTime": time, "completionTime": time, "succeeded": 1, "conditions": [
+            {"type": "SuccessCriteriaMet", "status": "True", "lastTransitionTime": time},
+            {"type": "Complete", "status": "True", "lastTransitionTime": time},
+        ]});
         // The sync may have deleted it meanwhile.
         let _ = api.patch_status(&Key::of(job), done).await;
     }
