@@ -165,21 +165,6 @@ fn whole_numbers(value: &mut Value) {
 const MEANINGFUL_EMPTY: [&str; 7] =
     ["emptyDir", "podSelector", "namespaceSelector", "objectSelector", "labelSelector", "selector", "tmpfs"];
 
-/// Flags that are the same as absent where they are false: a server keeps nothing of them. Others tell "no" from "not
-/// said".
-const PLAIN_FLAGS: [&str; 10] = [
-    "hostIPC",
-    "hostNetwork",
-    "hostPID",
-    "paused",
-    "publishNotReadyAddresses",
-    "readOnly",
-    "stdin",
-    "stdinOnce",
-    "tty",
-    "unschedulable",
-];
-
 fn drop_empty(value: &mut Value, name: &str) {
     match value {
         Value::Object(map) => {
@@ -190,9 +175,6 @@ fn drop_empty(value: &mut Value, name: &str) {
                 return;
             }
             map.retain(|name, value| {
-                if *value == false && PLAIN_FLAGS.contains(&name.as_str()) {
-                    return false;
-                }
                 MEANINGFUL_EMPTY.contains(&name.as_str())
                     || !(value.as_object().is_some_and(Map::is_empty)
                         || value.as_array().is_some_and(Vec::is_empty))
