@@ -124,7 +124,10 @@ impl Cluster {
         let mut connections = self.connections();
         // The sender lives as long as this does.
         let _ = connections.wait_for(|connection| *connection == Connection::Up).await;
-        self.live.look_around(&self.resources).await;
+        loop {
+            self.live.look_around(&self.resources).await;
+            self.live.retracked().await;
+        }
     }
 
     /// Follows the served types and, of a cluster elsewhere, whether it answers, until the end of either.

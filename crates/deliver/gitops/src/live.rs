@@ -4,7 +4,7 @@
 mod around;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use futures::StreamExt as _;
 use objects::{Value, meta};
 use sha2::{Digest, Sha256};
 use sync::{ResourceKey, Tracking};
-use tokio::sync::{mpsc, watch as channel};
+use tokio::sync::{Notify, mpsc, watch as channel};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -71,6 +71,8 @@ pub(crate) struct Live {
     stop: CancellationToken,
     watches: Mutex<JoinSet<()>>,
     looked_around: AtomicBool,
+    /// Told when objects are marked otherwise than before.
+    retracked: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -135,6 +137,7 @@ impl Live {
             stop: CancellationToken::new(),
             watches: Mutex::default(),
             looked_around: AtomicBool::new(false),
+            retracked: Notify::new(),
         }
     }
 
@@ -157,6 +160,8 @@ impl Live {
         let mut state = self.state();
         let interests = std::mem::take(&mut state.interests);
         *state = State { tracking: tracking.clone(), interests, ..State::default() };
+        self.looked_around.store(false, Ordering::Release);
+        self.retracked.notify_one();
     }
 
     /// How objects are marked.

@@ -31,6 +31,11 @@ impl Live {
         self.looked_around.store(true, Ordering::Release);
     }
 
+    /// Waits until objects are marked otherwise than before, and the look has to be taken again.
+    pub(crate) async fn retracked(&self) {
+        self.retracked.notified().await;
+    }
+
     /// Whether every marked object that was there at the start is known.
     pub(crate) fn has_looked_around(&self) -> bool {
         self.looked_around.load(Ordering::Acquire)
