@@ -140,8 +140,7 @@ pub(super) async fn delete(call: &Call, body: &[u8]) -> Result<Response<ApiBody>
 /// Kinds whose delete answers with the object, as upstream.
 fn returns_object(call: &Call) -> bool {
     let plural = call.resource.plural.as_str();
-    let of_devices = matches!(plural, "deviceclasses" | "resourceclaims" | "resourceclaimtemplates");
-    (call.resource.group == "resource.k8s.io" && of_devices)
+    call.resource.group == "resource.k8s.io"
         || call.resource.group.is_empty()
             && matches!(
                 plural,
