@@ -134,7 +134,7 @@ fn rests(what: &str, platforms: &[&Platform]) {
         }
         if begun.elapsed() > limit { Ok(()) } else { Err("nothing is wrong".to_owned()) }
     });
-    println!("{what}: {:?} moved in {:?}", moves, begun.elapsed());
+    eprintln!("{what}: {:?} moved in {:?}", moves, begun.elapsed());
 }
 
 /// Whether no operation runs, or waits to be tried again.
