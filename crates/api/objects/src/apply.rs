@@ -158,7 +158,9 @@ pub fn update_managed_fields(
     typing: Typing<'_>,
 ) -> Result<(), WalkError> {
     let before = old.map_or_else(|| form::zero(typing), without_managed);
-    let after = without_managed(new);
+    // What is empty is written by nobody.
+    let mut after = without_managed(new);
+    form::canonical(&mut after);
     let given = if writer.subresource.is_empty() { managers::given(new) } else { managers::Given::None };
     let mut managers = match (given, old) {
         (managers::Given::Reset, _) => {

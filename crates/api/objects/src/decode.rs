@@ -20,7 +20,7 @@ pub struct DecodeError(String);
 /// If a field has the wrong type or a malformed quantity, time or base64 text.
 pub fn decode(object: &mut Value) -> Result<Vec<String>, DecodeError> {
     let unknown = walk(object, Nulls::Drop)?;
-    form::canonical(object);
+    form::decoded(object);
     Ok(unknown)
 }
 

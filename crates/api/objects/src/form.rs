@@ -14,17 +14,30 @@ use crate::typing::{Field, Presence, Shape, Typing};
 /// Brings an object into this form, in place. Of custom resources only the metadata is typed. Fields that the type
 /// does not have stay. Doing it twice is the same as once.
 pub fn canonical(object: &mut Value) {
+    of_object(object, Empty::Omitted);
+}
+
+/// The same, but for lists and maps that are there and empty, metadata apart: upstream's decoder keeps them apart from
+/// absent ones, on which defaults and checks depend, until the object is written.
+pub fn decoded(object: &mut Value) {
+    of_object(object, Empty::Kept);
+}
+
+/// What becomes of lists and maps that are empty, where they may be left out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Empty {
+    Omitted,
+    Kept,
+}
+
+fn of_object(object: &mut Value, empty: Empty) {
     let gvk = GroupVersionKind::of(object).unwrap_or_default();
     let typing = Typing::of(&gvk);
-    match typing {
-        Typing::Builtin(slot) => value(object, slot.shape),
-        custom => {
-            if let (Typing::Builtin(slot), Some(metadata)) =
-                (custom.field("metadata"), object.get_mut("metadata"))
-            {
-                value(metadata, slot.shape);
-            }
-        }
+    if let (Typing::Builtin(slot), Some(metadata)) = (typing.field("metadata"), object.get_mut("metadata")) {
+        value(metadata, slot.shape, Empty::Omitted);
+    }
+    if let Typing::Builtin(slot) = typing {
+        value(object, slot.shape, empty);
     }
 }
 
@@ -38,16 +51,16 @@ pub fn zero(typing: Typing<'_>) -> Value {
     }
 }
 
-fn value(value: &mut Value, shape: &Shape) {
+fn value(value: &mut Value, shape: &Shape, empty: Empty) {
     match (shape, value) {
         (Shape::Struct(id), Value::Object(map)) => {
             let fields = id.get();
             map.retain(|name, child| {
                 let Some(field) = fields.field(name) else { return true };
                 if !child.is_null() {
-                    self::value(child, &field.shape);
+                    self::value(child, &field.shape, empty);
                 }
-                keeps(field, child)
+                keeps(field, child, empty)
             });
             for (name, field) in fields.always() {
                 if map.get(name).is_none() {
@@ -56,17 +69,17 @@ fn value(value: &mut Value, shape: &Shape) {
             }
         }
         (Shape::Map(inner), Value::Object(map)) => {
-            map.values_mut().for_each(|child| self::value(child, inner))
+            map.values_mut().for_each(|child| self::value(child, inner, empty))
         }
         (Shape::List(inner), Value::Array(items)) => {
-            items.iter_mut().for_each(|item| self::value(item, inner));
+            items.iter_mut().for_each(|item| self::value(item, inner, empty));
         }
         _ => {}
     }
 }
 
 /// Whether a field with this value is written.
-fn keeps(field: &Field, value: &Value) -> bool {
+fn keeps(field: &Field, value: &Value, empty: Empty) -> bool {
     match field.presence {
         Presence::Always => true,
         Presence::Pointer => !value.is_null(),
@@ -75,8 +88,8 @@ fn keeps(field: &Field, value: &Value) -> bool {
             Value::Bool(set) => *set,
             Value::Number(number) => number.as_f64() != Some(0.0),
             Value::String(text) => !text.is_empty(),
-            Value::Array(items) => !items.is_empty(),
-            Value::Object(map) => !map.is_empty(),
+            Value::Array(items) => empty == Empty::Kept || !items.is_empty(),
+            Value::Object(map) => empty == Empty::Kept || !map.is_empty(),
         },
     }
 }
@@ -123,6 +136,17 @@ mod tests {
                 "spec": {"priority": 0, "containers": [
                     {"name": "c", "resources": {}, "ports": [{"containerPort": 80}]}]}})
         );
+    }
+
+    #[test]
+    fn what_is_decoded_still_tells_empty_from_absent() {
+        let mut autoscaler = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "a", "labels": {}}, "spec": {"behavior": {"scaleUp": {"policies": []}}}});
+        decoded(&mut autoscaler);
+        assert_eq!(autoscaler["spec"]["behavior"]["scaleUp"]["policies"], json!([]));
+        assert_eq!(autoscaler["metadata"], json!({"name": "a"}));
+        canonical(&mut autoscaler);
+        assert_eq!(autoscaler["spec"]["behavior"]["scaleUp"], json!({}));
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub(crate) fn apply(
         ApplyError::Walk(problem) => untyped(call, &applied.sent, &problem),
         other => malformed(call, &applied.object, &other),
     })?;
-    form::canonical(&mut object);
+    form::decoded(&mut object);
     Ok(object)
 }
 

@@ -130,13 +130,14 @@ fn prepare_create(call: &Call, object: &mut Value, ownership: &Ownership) -> Res
     // The client owns what it sent and its defaults, not what the server makes of it from here on.
     let attributed = attribute(call, None, object, ownership);
     kinds::prepare_create(call, object);
-    form::canonical(object);
+    form::decoded(object);
     fields::default(resource, object);
     admission::mutate(call, None, object)?;
     validation::check(call, None, object)?;
     // Where a list's items lack what tells them apart, validation has more to say.
     attributed?;
     admission::warn(call, object);
+    form::canonical(object);
     authz::check_escalation(call, None, object)
 }
 
@@ -229,6 +230,7 @@ fn prepare_update(call: &Call, old: &Value, new: &mut Value) -> Result<(), ApiEr
     admission::mutate(call, Some(old), new)?;
     validation::check(call, Some(old), new)?;
     admission::warn(call, new);
+    form::canonical(new);
     authz::check_escalation(call, Some(old), new)?;
     if meta::is_deleting(old) {
         let before: Vec<&str> = meta::finalizers(old).collect();

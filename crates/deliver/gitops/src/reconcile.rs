@@ -56,7 +56,7 @@ async fn counted(shared: Arc<Shared>, key: Key, work: Arc<Work>) -> Result<Actio
     if takeover::skips(&object) && takeover::stage(&object) != takeover::Stage::Taken {
         return Ok(Action::Done);
     }
-    let mut memory = shared.take_memory(&key);
+    let mut memory = shared.take_memory(&key, meta::uid(&object));
     let result = {
         let mut pass = Pass {
             shared: &shared,
@@ -389,6 +389,7 @@ impl Pass<'_> {
     ) -> Result<(), Error> {
         let unwritten = std::mem::take(&mut self.memory.unwritten);
         findings.operation = findings.operation.or(unwritten.operation);
+        findings.told_before = unwritten.deployed.len();
         findings.deployed.splice(..0, unwritten.deployed);
         let news = Unwritten { operation: findings.operation.clone(), deployed: findings.deployed.clone() };
         let written = self.write_status(application, findings).await;

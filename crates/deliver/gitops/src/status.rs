@@ -35,6 +35,8 @@ pub(crate) struct Findings {
     pub(crate) operation: Option<Value>,
     /// Entries for `history`.
     pub(crate) deployed: Vec<Value>,
+    /// As many of them, from the first, were told before to a server whose answer was lost.
+    pub(crate) told_before: usize,
     /// Whether somebody asked for this look.
     pub(crate) refreshed: bool,
 }
@@ -84,8 +86,9 @@ pub(crate) fn build(
         new.insert("operationState".to_owned(), operation);
     }
     if let Some(application) = application {
-        for entry in findings.deployed {
-            add_history(&mut new, entry, application.history_limit);
+        for (index, entry) in findings.deployed.into_iter().enumerate() {
+            let told = index < findings.told_before;
+            add_history(&mut new, entry, application.history_limit, told);
         }
     }
     let mut new = Value::Object(new);
@@ -257,15 +260,15 @@ fn summary(resources: &[Arc<Resource>]) -> Value {
     summary
 }
 
-fn add_history(new: &mut Map<String, Value>, mut entry: Value, limit: usize) {
+/// An entry that was `told` before may be there already.
+fn add_history(new: &mut Map<String, Value>, mut entry: Value, limit: usize, told: bool) {
     let mut history = new.get("history").and_then(Value::as_array).cloned().unwrap_or_default();
-    // The answer to the write of this entry may have been lost.
     let same = |last: &Value| {
         let mut last = map(last);
         last.remove("id");
         Value::Object(last) == entry
     };
-    if history.last().is_some_and(same) {
+    if told && history.last().is_some_and(same) {
         return;
     }
     let next = history.last().and_then(|last| last["id"].as_i64()).map_or(0, |id| id + 1);
@@ -310,7 +313,7 @@ mod tests {
     fn history_is_numbered_and_trimmed() {
         let mut status = Map::new();
         for revision in 0..5 {
-            add_history(&mut status, json!({"revision": revision}), 3);
+            add_history(&mut status, json!({"revision": revision}), 3, false);
         }
         let ids: Vec<_> =
             status["history"].as_array().unwrap().iter().map(|entry| entry["id"].as_i64()).collect();

@@ -246,7 +246,7 @@ impl<'v> Field<'v, '_> {
     /// A name of that form.
     pub(super) fn name(&self, form: Form, problems: &mut Problems) {
         for problem in names::problems(form, self.text()) {
-            self.invalid(problem, problems);
+            self.invalid_as(self.text().into(), problem, problems);
         }
     }
 

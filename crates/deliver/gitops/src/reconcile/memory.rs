@@ -29,6 +29,8 @@ use crate::targets::{self, Managed, Targets};
 
 #[derive(Debug, Default)]
 pub(super) struct Memory {
+    /// Of the Application; another one may have its name later.
+    pub(super) uid: String,
     /// What the last rendering was made for.
     rendered: Option<Wanted>,
     rendering: Option<Rendering>,

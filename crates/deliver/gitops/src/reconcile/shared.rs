@@ -160,8 +160,17 @@ impl Shared {
     }
 
     /// What is remembered of an Application; it is a pass's own until [`Shared::keep_memory`].
-    pub(super) fn take_memory(&self, key: &Key) -> Memory {
-        lock(&self.memories).insert(key.clone(), None).flatten().unwrap_or_default()
+    /// What is remembered of an Application; nothing of another one that had its name before.
+    pub(super) fn take_memory(&self, key: &Key, uid: &str) -> Memory {
+        let mut memory = lock(&self.memories).insert(key.clone(), None).flatten().unwrap_or_default();
+        if memory.uid != uid {
+            if !memory.uid.is_empty() {
+                memory.leave(key);
+            }
+            memory = Memory::default();
+            uid.clone_into(&mut memory.uid);
+        }
+        memory
     }
 
     pub(super) fn keep_memory(&self, key: Key, memory: Memory) {

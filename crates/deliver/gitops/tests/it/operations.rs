@@ -81,7 +81,16 @@ fn job(name: &str, annotations: &str) -> String {
 }
 
 async fn complete(world: &World, name: &str, condition: &str) {
-    let status = json!({"conditions": [{"type": condition, "status": "True", "message": "said so"}]});
+    // As much as a server wants to see of a Job that ended.
+    let time = objects::meta::format_time(jiff::Timestamp::now());
+    let before = if condition == "Complete" { "SuccessCriteriaMet" } else { "FailureTarget" };
+    let conditions =
+        [before, condition].map(|kind| json!({"type": kind, "status": "True", "message": "said so"}));
+    let mut status = json!({"startTime": time, "conditions": conditions});
+    if condition == "Complete" {
+        status["completionTime"] = time.into();
+        status["succeeded"] = 1.into();
+    }
     world.object(&JOBS, "shop", name, |job| job.is_some()).await;
     world.api(&JOBS).patch_status(&client::Key::namespaced("shop", name), status).await.unwrap();
 }

@@ -330,9 +330,13 @@ async fn run_jobs(client: Client, runs: Arc<Mutex<BTreeMap<String, BTreeSet<Stri
         let text = |field: &str| job["metadata"][field].as_str().unwrap_or_default().to_owned();
         runs.lock().unwrap().entry(text("name")).or_default().insert(text("uid"));
         if job["status"]["succeeded"].is_null() && job["metadata"]["deletionTimestamp"].is_null() {
-            let conditions = json!([{"type": "Complete", "status": "True"}]);
+            let time = objects::meta::format_time(jiff::Timestamp::now());
+            let conditions =
+                ["SuccessCriteriaMet", "Complete"].map(|kind| json!({"type": kind, "status": "True"}));
+            let done =
+                json!({"startTime": time, "completionTime": time, "succeeded": 1, "conditions": conditions});
             // The sync may have deleted it meanwhile.
-            let _ = api.patch_status(&Key::of(&job), json!({"succeeded": 1, "conditions": conditions})).await;
+            let _ = api.patch_status(&Key::of(&job), done).await;
         }
     }
 }
