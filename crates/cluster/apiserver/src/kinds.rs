@@ -223,10 +223,6 @@ fn keep_all_but_status(resource: &Resource, old: &Value, new: &mut Value) {
         if !matches!(resource.plural.as_str(), "nodes" | "pods") {
             meta::set(new, "labels", labels.unwrap_or(Value::Null));
         }
-        // Said once, when the Pod was made; older clients do not know it.
-        if resource.is("", "pods") && new["status"]["qosClass"].as_str().is_none_or(str::is_empty) {
-            copy(&old["status"], &mut new["status"], "qosClass");
-        }
     } else if let Some(fields) = metadata.get("managedFields") {
         meta::set(new, "managedFields", fields.clone());
     }

@@ -23,7 +23,6 @@ mod resources;
 pub(crate) mod rules;
 mod selector;
 mod service;
-mod status;
 mod storage;
 mod structure;
 mod workload;
@@ -41,14 +40,9 @@ pub(crate) fn check(call: &Call, old: Option<&Value>, object: &Value) -> Result<
     let resource = &call.resource;
     let mut problems = Vec::new();
     metadata::check(resource, old, object, &mut problems);
-    if let Origin::Builtin(_) = resource.origin {
-        let (group, plural) = (&*resource.group, &*resource.plural);
-        match (&*call.info.subresource, old) {
-            ("", _) => kind(group, plural, old, object, &mut problems),
-            ("status", Some(old)) => status::check(group, plural, old, object, &mut problems),
-            // What else a subresource writes is prepared with care; its types were checked when it was decoded.
-            _ => {}
-        }
+    // What a subresource writes is its controllers' business; its types were checked when it was decoded.
+    if call.info.subresource.is_empty() && matches!(resource.origin, Origin::Builtin(_)) {
+        kind(&resource.group, &resource.plural, old, object, &mut problems);
     }
     if let Origin::Custom(custom) = &resource.origin
         && let Some(schema) = &custom.schema

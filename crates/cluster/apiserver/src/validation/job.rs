@@ -2,7 +2,6 @@
 
 mod policies;
 mod schedule;
-pub(super) mod status;
 
 use objects::meta;
 use serde_json::Value;

@@ -191,7 +191,10 @@ fn capacity(capacity: &Field<'_, '_>, problems: &mut Problems) {
         capacity.not_supported(&["storage"], problems);
     }
     for (_, amount) in capacity.entries() {
-        resources::basic(&amount, problems);
+        let negative = resources::amount(amount.value()).filter(|amount| amount.as_units() < 0);
+        if let Some(negative) = negative {
+            amount.invalid_as(negative.as_units().into(), "must be a valid resource quantity", problems);
+        }
         resources::positive(&amount, problems);
     }
 }
