@@ -54,7 +54,8 @@ impl Normal {
                 });
                 entries.into()
             }
-            ("cells", Value::Array(cells)) => {
+            // A case may show them by their path.
+            (name, Value::Array(cells)) if name == "cells" || name.ends_with(".cells") => {
                 let cell = |cell: &Value| match cell.as_str() {
                     Some(text) if is_age(text) => "<age>".into(),
                     _ => self.value(cell.clone()),
