@@ -26,6 +26,8 @@ impl Normal {
             (pattern(r"resource version: \d+( \(\d+\))?(, current: \d+)?"), "resource version: <rv>"),
             (pattern(r"in record \(\d+\)"), "in record (<rv>)"),
             (pattern(r"is at revision \d+"), "is at revision <rv>"),
+            // Of an object as YAML.
+            (pattern(r#"resourceVersion: "\d+""#), "resourceVersion: <rv>"),
         ];
         Normal { patterns, kept }
     }
