@@ -222,7 +222,7 @@ async fn kubectl_forwards_ports() {
             assert_eq!(echoed(forwarding.port, b"ping"), b"ping");
             assert!(echoed(forwarding.port, &long) == long, "{environment:?}");
             let port = forwarding.port;
-            let many: Vec<_> = (0..3_u8)
+            let many: Vec<_> = (0..20_u8)
                 .map(|at| std::thread::spawn(move || assert_eq!(echoed(port, &[at; 70_000]), [at; 70_000])))
                 .collect();
             many.into_iter().for_each(|thread| thread.join().unwrap());

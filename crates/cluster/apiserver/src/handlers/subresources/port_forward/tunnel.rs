@@ -2,6 +2,7 @@
 //! a request's number in common.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,7 +62,7 @@ impl Forwarder {
             tokio::select! {
                 stream = opened.recv() => {
                     let Some(stream) = stream else { return };
-                    match pair(&mut waiting, stream).await {
+                    match beside(&mut forwards, pair(&mut waiting, stream)).await {
                         Ok(Some(pair)) => forwards.push(self.forward(pair)),
                         Ok(None) => {}
                         Err(Gone) => return,
@@ -75,7 +76,7 @@ impl Forwarder {
                         .map(|(request, _)| request.clone())
                         .collect();
                     for half in late.iter().filter_map(|request| waiting.remove(request)) {
-                        if half.stream.output.reset(status::CANCEL).await.is_err() {
+                        if beside(&mut forwards, half.stream.output.reset(status::CANCEL)).await.is_err() {
                             return;
                         }
                     }
@@ -98,6 +99,18 @@ impl Forwarder {
         }
         error.output.finish().await?;
         data.output.finish().await
+    }
+}
+
+/// Awaits `work` while the forwards go on. All of them wait in one line for room to write: those that are before it take
+/// their room and keep it, so that `work` would never have its turn if nobody asked them to go on.
+async fn beside<F: Future, W: Future>(forwards: &mut FuturesUnordered<F>, work: W) -> W::Output {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            Some(_) = forwards.next() => {}
+        }
     }
 }
 
