@@ -2,6 +2,7 @@
 
 mod eviction;
 mod exec;
+mod feed;
 mod log;
 mod port_forward;
 mod token;

@@ -164,6 +164,12 @@ async fn kubectl_runs_commands_and_attaches() {
         let typed = listening.kubectl_in(&[older], &["exec", "-i", "p", "-c", "side", "--", "0"], "typed\n");
         assert!(typed.status.success(), "{}", String::from_utf8_lossy(&typed.stderr));
         assert_eq!((&*typed.stdout, &*typed.stderr), (&b"typed\n"[..], &b"side tty=false\n"[..]));
+        let long = "a line of some length\n".repeat(40_000);
+        for environment in [&[][..], &[older]] {
+            let echoed =
+                listening.kubectl_in(environment, &["exec", "-i", "p", "-c", "side", "--", "0"], &long);
+            assert!(echoed.stdout == long.as_bytes(), "{}", String::from_utf8_lossy(&echoed.stderr));
+        }
         let failed = listening.kubectl_in(&[older], &["exec", "p", "-c", "main", "--", "7"], "");
         assert_eq!(failed.status.code(), Some(7), "{}", String::from_utf8_lossy(&failed.stderr));
     })

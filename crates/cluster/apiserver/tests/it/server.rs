@@ -173,8 +173,13 @@ impl Listening {
         use std::io::Write;
         let mut command = self.command(environment, &["--request-timeout=30s"]);
         let mut child = command.args(arguments).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        child.wait_with_output().unwrap()
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.to_owned();
+        // Beside reading: what is typed may be more than waits on its way through both.
+        let typing = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+        let output = child.wait_with_output().unwrap();
+        typing.join().unwrap().unwrap();
+        output
     }
 
     /// Runs kubectl, which must succeed, and gives what it printed.

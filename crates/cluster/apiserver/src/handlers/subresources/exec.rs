@@ -6,11 +6,12 @@
 
 mod peer;
 
-use futures::{SinkExt, StreamExt};
+use futures::StreamExt;
 use http::Response;
 use link::{AttachRequest, ExecRequest, Input, LinkError, Output, Session};
 use serde_json::{Value, json};
 
+use super::feed::Feed;
 use super::log;
 use crate::core::Call;
 use crate::error::ApiError;
@@ -104,51 +105,48 @@ impl Upgrade {
 
 /// Carries bytes both ways until the command ends or the client goes away.
 async fn talk(mut channels: Peer, session: Session) {
-    let Session { mut input, mut output } = session;
+    let Session { input, mut output } = session;
+    let mut input = Feed::new(input);
     // An empty message tells clients that the connection stands.
     if channels.send(STDOUT, &[]).await.is_err() {
         return;
     }
-    let mut open = true;
     loop {
-        tokio::select! {
-            event = output.next() => {
-                let sent = match event {
-                    Some(Ok(Output::Stdout(bytes))) => channels.send(STDOUT, &bytes).await,
-                    Some(Ok(Output::Stderr(bytes))) => channels.send(STDERR, &bytes).await,
-                    Some(Ok(Output::Ended(code))) => {
-                        finish(&mut channels, &ended(code)).await;
-                        return;
-                    }
-                    Some(Err(error)) => {
-                        finish(&mut channels, &broken(&error)).await;
-                        return;
-                    }
-                    None => return,
-                };
-                if sent.is_err() {
-                    return;
+        let said = async {
+            input.room().await;
+            channels.next().await
+        };
+        let event = tokio::select! {
+            event = output.next() => event,
+            message = said => {
+                // A client that has gone ends the command: the session is dropped.
+                let Some(message) = message else { return };
+                if let Some(message) = meant(message) {
+                    input.put(message);
                 }
+                continue;
             }
-            message = channels.next(), if open => match message {
-                Some(Message { channel: STDIN, bytes }) => {
-                    if input.send(Input::Bytes(bytes)).await.is_err() {
-                        open = false;
-                    }
-                }
-                Some(Message { channel: CLOSE, bytes }) if bytes.first() == Some(&STDIN) => {
-                    drop(input.send(Input::End).await);
-                }
-                Some(Message { channel: RESIZE, bytes }) => {
-                    if let Some(size) = size(&bytes) {
-                        drop(input.send(size).await);
-                    }
-                }
-                Some(_) => {}
-                // The client has gone; dropping the session ends the command.
-                None => return,
-            }
+        };
+        let sent = match event {
+            Some(Ok(Output::Stdout(bytes))) => channels.send(STDOUT, &bytes).await,
+            Some(Ok(Output::Stderr(bytes))) => channels.send(STDERR, &bytes).await,
+            Some(Ok(Output::Ended(code))) => return finish(&mut channels, &ended(code)).await,
+            Some(Err(error)) => return finish(&mut channels, &broken(&error)).await,
+            None => return,
+        };
+        if sent.is_err() {
+            return;
         }
+    }
+}
+
+/// What a client's message means to the command, if anything.
+fn meant(Message { channel, bytes }: Message) -> Option<Input> {
+    match channel {
+        STDIN => Some(Input::Bytes(bytes)),
+        CLOSE if bytes.first() == Some(&STDIN) => Some(Input::End),
+        RESIZE => size(&bytes),
+        _ => None,
     }
 }
 

@@ -7,11 +7,12 @@
 mod tunnel;
 
 use bytes::Bytes;
+use futures::stream;
 use futures::stream::{SelectAll, StreamExt};
-use futures::{SinkExt, stream};
 use http::Response;
-use link::{ByteStream, Connection, LinkError, Sender};
+use link::{ByteStream, Connection, LinkError};
 
+use super::feed::Feed;
 use super::log;
 use crate::core::Call;
 use crate::error::ApiError;
@@ -68,7 +69,7 @@ fn ports(call: &Call) -> Result<Vec<u16>, ApiError> {
 }
 
 async fn carry(mut channels: Channels, ports: Vec<u16>, connections: Vec<Result<Connection, LinkError>>) {
-    let mut inputs: Vec<Option<Sender<Bytes>>> = Vec::with_capacity(ports.len());
+    let mut inputs: Vec<Feed<Bytes>> = Vec::with_capacity(ports.len());
     let mut arrivals: Arrivals = SelectAll::new();
     for (at, (port, connection)) in ports.iter().zip(connections).enumerate() {
         let Ok(data) = u8::try_from(at * 2) else { return };
@@ -79,16 +80,22 @@ async fn carry(mut channels: Channels, ports: Vec<u16>, connections: Vec<Result<
         }
         match connection {
             Ok(Connection { input, output }) => {
-                inputs.push(Some(input));
+                inputs.push(Feed::new(input));
                 arrivals.push(tagged(data, output));
             }
             Err(error) => {
-                inputs.push(None);
+                inputs.push(Feed::deaf());
                 drop(channels.send(data + 1, whole(&error).as_bytes()).await);
             }
         }
     }
     loop {
+        let said = async {
+            for input in &mut inputs {
+                input.room().await;
+            }
+            channels.next().await
+        };
         tokio::select! {
             Some((channel, arrived)) = arrivals.next() => {
                 let sent = match arrived {
@@ -101,14 +108,11 @@ async fn carry(mut channels: Channels, ports: Vec<u16>, connections: Vec<Result<
                     return;
                 }
             }
-            message = channels.next() => {
+            message = said => {
                 let Some(message) = message else { return };
                 let place = inputs.get_mut(usize::from(message.channel / 2)).filter(|_| message.channel % 2 == 0);
-                if let Some(slot) = place
-                    && let Some(input) = slot
-                    && input.send(message.bytes).await.is_err()
-                {
-                    *slot = None;
+                if let Some(input) = place {
+                    input.put(message.bytes);
                 }
             }
         }
