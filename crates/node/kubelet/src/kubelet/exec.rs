@@ -11,7 +11,7 @@ use futures::{SinkExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use link::{AttachRequest, ExecRequest, Input, LinkError, Output, Session};
 use tokio::sync::mpsc;
-use tokio_util::sync::PollSender;
+use tokio_util::sync::{CancellationToken, PollSender};
 
 use super::{Handle, Kubelet, lock};
 use crate::{pod, records};
@@ -133,14 +133,15 @@ async fn run(
             }
         }
     };
+    let over = CancellationToken::new();
     let reading = async {
         let second = async {
             match stderr {
-                Some(stderr) => copy(stderr, &events, Output::Stderr).await,
+                Some(stderr) => copy(stderr, &events, Output::Stderr, &over).await,
                 None => Ok(()),
             }
         };
-        tokio::try_join!(copy(stdout, &events, Output::Stdout), second)
+        tokio::try_join!(copy(stdout, &events, Output::Stdout, &over), second)
     };
     tokio::pin!(feeding, reading);
     let mut fed = false;
@@ -150,9 +151,11 @@ async fn run(
             read = &mut reading => break read.is_ok(),
             () = events.closed() => return,
             code = ended.wait() => {
-                // What it wrote last is still in the pipes; what it left running may hold them open for ever.
-                drop(tokio::time::timeout(LAST_WORDS, &mut reading).await);
-                finish(code, &container, &events).await;
+                over.cancel();
+                // An error is nobody who listens, whom the end does not interest either.
+                if reading.await.is_ok() {
+                    finish(code, &container, &events).await;
+                }
                 return;
             }
         }
@@ -167,8 +170,10 @@ async fn run(
     finish(code, &container, &events).await;
 }
 
-/// Time for the rest of the output after the command has ended.
-const LAST_WORDS: std::time::Duration = std::time::Duration::from_millis(500);
+/// Time without output after the command has ended until there is taken to be no more.
+const SILENCE: std::time::Duration = std::time::Duration::from_millis(500);
+/// Bytes that are read after the command has ended: more than a pipe holds.
+const LAST_WORDS: usize = 1 << 20;
 
 async fn finish(
     code: Result<i32, containers::ExecError>,
@@ -180,16 +185,32 @@ async fn finish(
     drop(events.send(last).await);
 }
 
-/// An error means that nobody listens any more.
+/// Gives on what the command writes; an error means that nobody listens any more. When the command is over, what it wrote
+/// last is still in the pipe, and is given on however slowly it is taken; what it left running may hold the pipe open, and
+/// write to it, for ever.
 async fn copy(
     mut from: containers::Output,
     events: &mpsc::Sender<Result<Output, LinkError>>,
     kind: fn(Bytes) -> Output,
+    over: &CancellationToken,
 ) -> Result<(), ()> {
     let mut buffer = vec![0; CHUNK];
-    while let Ok(read) = from.read(&mut buffer).await {
+    let mut left = LAST_WORDS;
+    while left > 0 {
+        let silence = async {
+            over.cancelled().await;
+            tokio::time::sleep(SILENCE).await;
+        };
+        let read = tokio::select! {
+            biased;
+            read = from.read(&mut buffer) => read.unwrap_or(0),
+            () = silence => 0,
+        };
         if read == 0 {
             break;
+        }
+        if over.is_cancelled() {
+            left = left.saturating_sub(read);
         }
         events.send(Ok(kind(Bytes::copy_from_slice(&buffer[..read])))).await.map_err(drop)?;
     }

@@ -232,6 +232,14 @@ fn a_command_runs_in_a_pod_and_its_ports_are_reached() {
             }
         }
         assert_eq!((&*out, &*err, code), (&b"typed\n"[..], &b"web\n"[..], Some(5)));
+        // As much as waits on its way, so that the command is over before any of it is taken.
+        let mut session = running.kubelet.exec(request("app", "printf %300000d 0")).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        let mut taken = 0;
+        while let Some(Ok(Output::Stdout(bytes))) = session.output.next().await {
+            taken += bytes.len();
+        }
+        assert_eq!(taken, 300_000, "who takes slowly loses nothing");
         let missing = running.kubelet.exec(request("nobody", "true")).await.unwrap_err();
         assert!(matches!(missing, LinkError::ContainerNotFound { .. }), "{missing}");
         let connect = |port| running.kubelet.connect("shop".to_owned(), "web".to_owned(), port);
