@@ -16,7 +16,8 @@ impl Normal {
         let pattern = |text: &str| Regex::new(text).unwrap();
         let mut kept: Vec<(String, String)> = kept
             .iter()
-            .filter(|(_, value)| value.len() > 3 || value.parse::<u64>().is_err())
+            // Revisions have patterns of their own.
+            .filter(|(_, value)| value.parse::<u64>().is_err())
             .map(|(name, value)| (value.clone(), format!("<{name}>")))
             .collect();
         kept.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
@@ -24,10 +25,11 @@ impl Normal {
             (pattern(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "<uid>"),
             (pattern(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"), "<time>"),
             (pattern(r"resource version: \d+( \(\d+\))?(, current: \d+)?"), "resource version: <rv>"),
+            (pattern(r"X509SHA256=[0-9a-f]{64}"), "X509SHA256=<sum>"),
             (pattern(r"in record \(\d+\)"), "in record (<rv>)"),
             (pattern(r"is at revision \d+"), "is at revision <rv>"),
-            // Of an object as YAML.
-            (pattern(r#"resourceVersion: "\d+""#), "resourceVersion: <rv>"),
+            // Of an object inside a text, as YAML or as JSON, quoted once or twice.
+            (pattern(r#"(resourceVersion[\\": ]{2,10})[1-9]\d*"#), "$1<rv>"),
         ];
         Normal { patterns, kept }
     }
