@@ -1,6 +1,7 @@
 //! Real `kubectl` against real Pods: what a person types in a day.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -212,8 +213,27 @@ fn files_and_terminals(platform: &Platform) {
         let said = String::from_utf8_lossy(&said.expect("start script").stdout).into_owned();
         if said.trim_end().ends_with("33 101") { Ok(()) } else { Err(said) }
     });
+    other_clients(platform);
     platform.kubectl(&["delete", "pod", "tools", "--namespace=tour", "--wait=false"]);
     a_pod_of_ones_own(platform, &long);
+}
+
+/// The Python and the JavaScript client talk with a container as `kubectl` does.
+fn other_clients(platform: &Platform) {
+    let crate_ = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // `cargo xtask tools` installs them.
+    let installed = crate_.join("../../target/tools/clients");
+    let scripts = crate_.join("tests/clients");
+    let mut python = Command::new(installed.join("python/bin/python"));
+    python.arg(scripts.join("talk.py")).arg(platform.kubeconfig());
+    let mut javascript = Command::new("node");
+    javascript.arg(scripts.join("talk.mjs")).arg(platform.kubeconfig()).arg(installed.join("javascript"));
+    for mut client in [python, javascript] {
+        let output = client.stdin(Stdio::null()).output().expect("start a client");
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(out, "watch\nexec\nexec with input\n", "{client:?}: {err}");
+        assert!(output.status.success(), "{client:?}: {err}");
+    }
 }
 
 /// `kubectl run -i --rm`: what is piped in is the container's standard input, and how it ends is how kubectl ends.
