@@ -131,7 +131,8 @@ fn test(root: &Path, soak: &Soak, number: Option<&String>) -> Result<()> {
     };
     let mut command = Command::new("cargo");
     command.current_dir(root).env("PATH", tools::path(root)?).env(soak.variable, number.to_string());
-    let filter = ["--test", "it", "--", "--nocapture", soak.test];
+    // What is watched for minutes is watched at the same time, however few cores there are.
+    let filter = ["--test", "it", "--", "--nocapture", "--test-threads=4", soak.test];
     command.args(["test", "--package", soak.package]).args(filter);
     recorded(root, soak.name, &format!("{number} {}", soak.unit), || process::run(&mut command))
 }
