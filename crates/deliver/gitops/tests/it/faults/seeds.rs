@@ -17,7 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(240);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_goes_wrong_the_cluster_ends_as_git_describes_it() {
-    let seeds = rounds(24);
+    let seeds = rounds(8);
     let begun = Instant::now();
     let mut failures = stream::iter(0..seeds)
         .map(|seed| async move {
