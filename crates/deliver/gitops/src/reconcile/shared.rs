@@ -159,8 +159,8 @@ impl Shared {
             .copied()
     }
 
-    /// What is remembered of an Application; it is a pass's own until [`Shared::keep_memory`].
-    /// What is remembered of an Application; nothing of another one that had its name before.
+    /// What is remembered of an Application, and nothing of another one that had its name before; it is a pass's own until
+    /// [`Shared::keep_memory`].
     pub(super) fn take_memory(&self, key: &Key, uid: &str) -> Memory {
         let mut memory = lock(&self.memories).insert(key.clone(), None).flatten().unwrap_or_default();
         if memory.uid != uid {
