@@ -169,22 +169,7 @@ spec:
 /// `kubectl cp`, the end of standard input, and the size of a terminal.
 fn files_and_terminals(platform: &Platform) {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let image = directory.path().join("image");
-    for place in ["bin", "tmp"] {
-        std::fs::create_dir_all(image.join(place)).expect("make a directory");
-    }
-    std::fs::copy(find_program("busybox"), image.join("bin/busybox")).expect("copy busybox");
-    for applet in ["sh", "cat", "tar", "stty", "sleep", "wc", "sha256sum"] {
-        std::os::unix::fs::symlink("busybox", image.join("bin").join(applet)).expect("link");
-    }
-    let pack = Command::new(env!("CARGO_BIN_EXE_mainstay"))
-        .args(["image", "pack", "--tag", "localhost/tools:1"])
-        .args(["--entrypoint", "/bin/sleep", "--cmd", "1000", "--env", "PATH=/bin", "--data-dir"])
-        .arg(platform.data_dir())
-        .arg(&image)
-        .output()
-        .expect("start mainstay image pack");
-    assert!(pack.status.success(), "{}", String::from_utf8_lossy(&pack.stderr));
+    platform.pack_tools();
     apply(platform, &[], TOOLS);
     platform.kubectl(&["wait", "--for=condition=Ready", "pod/tools", "--namespace=tour", "--timeout=60s"]);
 

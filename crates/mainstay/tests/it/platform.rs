@@ -76,6 +76,27 @@ impl Platform {
         });
     }
 
+    /// Gives it the image `localhost/tools:1`, which has a shell and sleeps.
+    pub(crate) fn pack_tools(&self) {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        for place in ["bin", "tmp"] {
+            fs::create_dir_all(directory.path().join(place)).expect("make a directory");
+        }
+        let bin = directory.path().join("bin");
+        fs::copy(find_program("busybox"), bin.join("busybox")).expect("copy busybox");
+        for applet in ["sh", "cat", "tar", "stty", "sleep", "wc", "sha256sum"] {
+            std::os::unix::fs::symlink("busybox", bin.join(applet)).expect("link");
+        }
+        let pack = Command::new(env!("CARGO_BIN_EXE_mainstay"))
+            .args(["image", "pack", "--tag", "localhost/tools:1"])
+            .args(["--entrypoint", "/bin/sleep", "--cmd", "1000", "--env", "PATH=/bin", "--data-dir"])
+            .arg(self.data_dir())
+            .arg(directory.path())
+            .output()
+            .expect("start mainstay image pack");
+        assert!(pack.status.success(), "{}", String::from_utf8_lossy(&pack.stderr));
+    }
+
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.data.path().join("data")
     }

@@ -117,3 +117,75 @@ fn walk(directory: &Path, depth: usize) -> Vec<std::path::PathBuf> {
         .flat_map(|entry| [vec![entry.path()], walk(&entry.path(), depth - 1)].concat())
         .collect()
 }
+
+/// Two Jobs that end once `go` is there, and would rather end well than be killed.
+const JOBS: &str = r#"
+apiVersion: batch/v1
+kind: Job
+metadata: {name: never, namespace: default}
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      terminationGracePeriodSeconds: 10
+      volumes: [{name: sign, configMap: {name: go, optional: true}}]
+      containers:
+      - name: work
+        image: localhost/tools:1
+        command: [/bin/sh, -c, 'trap "exit 0" TERM; until [ -e /sign/now ]; do sleep 0.1; done']
+        volumeMounts: [{name: sign, mountPath: /sign}]
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: again, namespace: default}
+spec:
+  template:
+    spec:
+      restartPolicy: OnFailure
+      terminationGracePeriodSeconds: 10
+      volumes: [{name: sign, configMap: {name: go, optional: true}}]
+      containers:
+      - name: work
+        image: localhost/tools:1
+        command: [/bin/sh, -c, 'trap "exit 0" TERM; until [ -e /sign/now ]; do sleep 0.1; done']
+        volumeMounts: [{name: sign, mountPath: /sign}]
+"#;
+
+#[test]
+fn jobs_that_a_stop_cut_short_finish() {
+    let mut platform = Platform::up(&["--bare"]);
+    platform.pack_tools();
+    platform.kubectl_with_input(&["apply", "-f", "-"], JOBS).expect("apply the Jobs");
+    let ready = |platform: &Platform| {
+        for job in ["never", "again"] {
+            let shown = |object: &serde_json::Value| object["status"]["ready"].to_string();
+            platform.wait_for(SOON, &["job", "--namespace=default", job], shown, "1");
+        }
+    };
+    ready(&platform);
+    platform.interrupt();
+    platform.start();
+    ready(&platform);
+    platform.kubectl(&["create", "configmap", "go", "--from-literal=now=yes"]);
+    platform.kubectl(&["wait", "--for=condition=Complete", "job/never", "job/again", "--timeout=60s"]);
+    let pods = |job: &str| {
+        let selector = format!("--selector=job-name={job}");
+        let pods = platform.get(&["pods", "--namespace=default", &selector]).expect("the Pods");
+        let mut shown: Vec<String> = pods["items"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|pod| {
+                let (status, main) = (&pod["status"], &pod["status"]["containerStatuses"][0]);
+                format!("{} {} {}", status["phase"], status["reason"], main["restartCount"])
+            })
+            .collect();
+        shown.sort();
+        shown
+    };
+    // Nothing of a Pod that says Never runs twice, however well it took the signal; its Job makes another.
+    assert_eq!(pods("never"), [r#""Failed" "Terminated" 0"#, r#""Succeeded" null 0"#]);
+    assert_eq!(pods("again"), [r#""Succeeded" null 1"#]);
+    let said = platform.said();
+    assert!(!said.contains("the API refuses") && !said.contains("is invalid"), "{said}");
+}

@@ -35,8 +35,11 @@ pub(crate) struct Instance {
     /// As the specification named it; the one field of a running container that may change, and that asks for a new one.
     pub(crate) image: String,
     pub(crate) image_id: String,
-    /// It was stopped with the node, not by its own doing: it is started again whatever the restart policy says.
+    /// It was stopped with the node, not by its own doing, or its work was lost with the node: it is started again whatever
+    /// its exit code was, unless the Pod's policy is never to.
     pub(crate) interrupted: bool,
+    /// It was stopped because its specification changed: another is started whatever the policy says.
+    pub(crate) replaced: bool,
     pub(crate) state: InstanceState,
 }
 

@@ -53,7 +53,7 @@ pub(crate) enum Surroundings {
 pub(crate) enum Leaving {
     /// Deleted in the API, gracefully or not.
     Deleted { grace: Duration },
-    /// The node stops and will run the Pod again later.
+    /// The node stops. It runs the Pod again later, unless the Pod says that nothing of it ever is.
     NodeShutdown { grace: Duration },
 }
 
@@ -94,6 +94,8 @@ pub(crate) struct Verdict {
     pub(crate) phase: &'static str,
     pub(crate) reason: Option<&'static str>,
     pub(crate) message: Option<&'static str>,
+    /// Why the node cut the Pod short, which is then no failure of its own.
+    pub(crate) disruption: Option<&'static str>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -278,8 +280,7 @@ fn plan_container(
         }
         Some((instance, InstanceState::Exited(exit))) => {
             let again = instance.attempt + 1;
-            let changed = container.image.as_ref().is_some_and(|image| *image != instance.image);
-            if instance.interrupted || (changed && role != Role::Init) {
+            if instance.interrupted || instance.replaced {
                 start(view, plan, role, name, again);
             } else if restarts(policy, exit) {
                 restart(view, plan, role, name, again, exit);

@@ -6,7 +6,7 @@ mod containers;
 mod tests;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{HostIP, Pod, PodIP, PodStatus};
+use k8s_openapi::api::core::v1::{HostIP, Pod, PodCondition, PodIP, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
@@ -153,9 +153,14 @@ fn count_phase(facts: &Facts<'_>, statuses: &Statuses) -> &'static str {
 
 /// The node stopped these containers and will run them again: their exit codes say nothing.
 fn is_interrupted(facts: &Facts<'_>) -> bool {
-    facts.containers.values().any(|observed| {
-        observed.current.as_ref().is_some_and(|instance| instance.interrupted && instance.exit().is_some())
-    })
+    let goes_on = facts.plan.end != Some(End::ForGood);
+    goes_on
+        && facts.containers.values().any(|observed| {
+            observed
+                .current
+                .as_ref()
+                .is_some_and(|instance| instance.interrupted && instance.exit().is_some())
+        })
 }
 
 /// Whether the API already shows this status, foreign conditions aside.
@@ -163,7 +168,12 @@ pub(crate) fn same(old: Option<&PodStatus>, new: &PodStatus) -> bool {
     let Some(old) = old else { return false };
     let mut old = old.clone();
     if let Some(conditions) = &mut old.conditions {
-        conditions.retain(|condition| OWN_CONDITIONS.contains(&condition.type_.as_str()));
+        let given: Vec<&str> = new.conditions.iter().flatten().map(|given| given.type_.as_str()).collect();
+        let kind = |condition: &PodCondition| {
+            let kind = condition.type_.as_str();
+            OWN_CONDITIONS.contains(&kind) || given.contains(&kind)
+        };
+        conditions.retain(kind);
         conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
     }
     let mut new = new.clone();

@@ -35,6 +35,8 @@ pub(crate) struct Machine {
     pub(crate) start_error: Option<fn() -> StartError>,
     /// Containers do not end when they are asked to.
     pub(crate) stubborn: bool,
+    /// Containers end well when they are asked to.
+    pub(crate) obliging: bool,
     /// Exit code of every exec.
     pub(crate) exec_code: i32,
     /// Attaching fails.
@@ -81,6 +83,24 @@ impl FakeRuntime {
             message: None,
         };
         self.set(id, Status::Exited(exit));
+    }
+
+    /// The machine ends under everything that runs on it.
+    pub(crate) fn lose_all(&self) {
+        let mut machine = self.machine();
+        machine.attached.clear();
+        for status in machine.containers.values_mut().filter(|status| status.is_running()) {
+            let exit = Exit {
+                code: 137,
+                signal: None,
+                oom_killed: false,
+                lost: true,
+                started_at: None,
+                finished_at: Timestamp::now(),
+                message: None,
+            };
+            *status = Status::Exited(exit);
+        }
     }
 
     /// The one container of this name that runs.
@@ -196,13 +216,13 @@ impl Runtime for FakeRuntime {
         if !self.status(id)?.is_running() {
             return Err(ContainerError::NotRunning(id.to_owned()));
         }
-        let stubborn = {
+        let (stubborn, obliging) = {
             let mut machine = self.machine();
             machine.signals.push((id.to_owned(), signal));
-            machine.stubborn
+            (machine.stubborn, machine.obliging)
         };
         if !stubborn {
-            self.set_exited(id, 128 + signal);
+            self.set_exited(id, if obliging { 0 } else { 128 + signal });
         }
         Ok(())
     }

@@ -69,7 +69,7 @@ enum Done {
 pub(crate) enum Finished {
     /// Nothing of the Pod is left.
     Removed,
-    /// Its containers were stopped and are run again by the next process.
+    /// Its containers were stopped; the next process runs again what may be.
     Stopped,
     /// This process ends; the containers run on.
     Abandoned,
@@ -325,10 +325,12 @@ impl Worker {
             End::UntilNextStart => Some(Finished::Stopped),
             End::ForGood => {
                 let leaves = self.gone || self.pod.metadata.deletion_timestamp.is_some();
-                if !leaves || self.surroundings != Surroundings::Absent {
-                    return None;
+                match (leaves, self.surroundings == Surroundings::Absent) {
+                    (true, true) => self.remove().await.then_some(Finished::Removed),
+                    // It ended as the node stops; its object is kept.
+                    (false, true) if self.shutdown.is_some() => Some(Finished::Stopped),
+                    _ => None,
                 }
-                self.remove().await.then_some(Finished::Removed)
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The whole kubelet against a real API server and a machine in memory.
 
 mod cluster;
+mod stopping;
 
 use std::time::Duration;
 
@@ -228,21 +229,6 @@ async fn running_containers_are_adopted() {
     // The adopted one is looked after like any other.
     cluster.runtime.set_exited(&cluster.runtime.running("app").unwrap(), 1);
     cluster.until("it was restarted", "web", |pod| container(pod)["restartCount"] == 1).await;
-}
-
-#[tokio::test]
-async fn a_stopped_node_runs_its_pods_again() {
-    let mut cluster = Cluster::start().await;
-    cluster.run("job", json!({"restartPolicy": "Never", "containers": [{"name": "app"}]})).await;
-    cluster.until_ready("job").await;
-    assert!(cluster.kubelet().stop_pods(Duration::from_secs(5)).await);
-    assert!(cluster.runtime.running("app").is_none());
-    let pod = cluster.pod("job").await.unwrap();
-    assert_eq!((&pod["status"]["phase"], condition(&pod, "Ready")), (&json!("Running"), "False"));
-    cluster.down().await;
-    cluster.up().await;
-    let pod = cluster.until_ready("job").await;
-    assert_eq!(container(&pod)["restartCount"], 1);
 }
 
 #[tokio::test]

@@ -19,10 +19,15 @@ pub(super) enum Ending {
 pub(super) fn ending(view: &View<'_>, plan: &mut Plan) -> Option<Ending> {
     match view.leaving {
         Some(Leaving::Deleted { grace }) => return Some(Ending::Stop { grace, release: true }),
-        Some(Leaving::NodeShutdown { grace }) => return Some(Ending::Stop { grace, release: false }),
+        Some(Leaving::NodeShutdown { grace }) => {
+            let cut_short = cut_short(view, plan);
+            let release = !view.terminal && (cut_short || is_complete(view));
+            return Some(Ending::Stop { grace, release });
+        }
         None => {}
     }
-    if view.terminal {
+    // The verdict is given again if the process ended before it was written.
+    if view.terminal || cut_short(view, plan) {
         return Some(Ending::Stop { grace: pod::grace(view.pod), release: true });
     }
     if let Some(seconds) = pod::spec(view.pod).active_deadline_seconds {
@@ -32,6 +37,7 @@ pub(super) fn ending(view: &View<'_>, plan: &mut Plan) -> Option<Ending> {
                 phase: "Failed",
                 reason: Some("DeadlineExceeded"),
                 message: Some("Pod was active on the node longer than the specified deadline"),
+                disruption: None,
             });
             return Some(Ending::Stop { grace: pod::grace(view.pod), release: true });
         }
@@ -39,6 +45,29 @@ pub(super) fn ending(view: &View<'_>, plan: &mut Plan) -> Option<Ending> {
     }
     is_complete(view).then_some(Ending::Completed)
 }
+
+/// Whether the stop of the node ends a Pod of which nothing may run twice, as a kubelet ends it whose machine is shut down.
+/// Whoever made the Pod (a Job, mostly) then decides whether to make another. Sets the verdict.
+fn cut_short(view: &View<'_>, plan: &mut Plan) -> bool {
+    let interrupted = || {
+        let mut instances = view.containers.values().filter_map(|observed| observed.current.as_ref());
+        instances.any(|instance| instance.interrupted)
+    };
+    let never = RestartPolicy::of(pod::spec(view.pod)) == RestartPolicy::Never;
+    let cut_short = never && !view.terminal && interrupted() && !is_complete(view);
+    if cut_short {
+        plan.verdict = Some(Verdict {
+            phase: "Failed",
+            reason: Some("Terminated"),
+            message: Some(SHUT_DOWN),
+            disruption: Some(SHUT_DOWN),
+        });
+    }
+    cut_short
+}
+
+/// In the kubelet's words.
+const SHUT_DOWN: &str = "Pod was terminated in response to imminent node shutdown.";
 
 /// Nothing of the Pod will be started again: every main container is done, or an init container has failed for good.
 fn is_complete(view: &View<'_>) -> bool {
@@ -50,7 +79,8 @@ fn is_complete(view: &View<'_>) -> bool {
         let observed = observed(view, container);
         observed.busy.is_none()
             && observed.current.as_ref().is_some_and(|instance| {
-                !instance.interrupted && instance.exit().is_some_and(|exit| !restarts(policy, exit))
+                let over = !instance.interrupted && !instance.replaced;
+                over && instance.exit().is_some_and(|exit| !restarts(policy, exit))
             })
     };
     let failed_init = policy == RestartPolicy::Never

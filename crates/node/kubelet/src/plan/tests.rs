@@ -45,6 +45,7 @@ impl Situation {
             image: "image".into(),
             image_id: String::new(),
             interrupted: false,
+            replaced: false,
             state,
         });
         observed
@@ -281,7 +282,7 @@ fn a_deadline_fails_the_pod() {
 #[test]
 fn a_node_shutdown_keeps_the_surroundings_and_is_made_good() {
     let mut situation = Situation::new(json!({
-        "restartPolicy": "Never", "initContainers": [{"name": "i"}], "containers": [{"name": "a"}],
+        "restartPolicy": "OnFailure", "initContainers": [{"name": "i"}], "containers": [{"name": "a"}],
     }));
     situation.exit("i", 0);
     situation.run("a");
@@ -294,7 +295,38 @@ fn a_node_shutdown_keeps_the_surroundings_and_is_made_good() {
     for observed in situation.containers.values_mut() {
         observed.current.as_mut().unwrap().interrupted = true;
     }
-    assert_eq!(situation.actions(), ["start i 1"], "everything runs again, whatever the policy");
+    assert_eq!(situation.actions(), ["start i 1"], "everything runs again, whatever the exit code");
     situation.exit("i", 0).current.as_mut().unwrap().attempt = 1;
     assert_eq!(situation.actions(), ["start a 1"]);
+}
+
+#[test]
+fn a_node_shutdown_ends_what_never_runs_twice() {
+    let spec = json!({
+        "restartPolicy": "Never",
+        "initContainers": [{"name": "s", "restartPolicy": "Always"}],
+        "containers": [{"name": "a"}],
+    });
+    let shutdown = Some(Leaving::NodeShutdown { grace: Duration::from_secs(10) });
+    let mut situation = Situation::new(spec.clone());
+    situation.leaving = shutdown;
+    assert_eq!(situation.plan().end, Some(End::UntilNextStart), "nothing of it ran: it runs later");
+    situation.run("s").current.as_mut().unwrap().interrupted = true;
+    situation.run("a").current.as_mut().unwrap().interrupted = true;
+    assert_eq!(situation.actions(), ["stop a 10s"]);
+    for name in ["a", "s"] {
+        situation.exit(name, 0).current.as_mut().unwrap().interrupted = true;
+    }
+    for leaving in [shutdown, None] {
+        situation.leaving = leaving;
+        let plan = situation.plan();
+        assert_eq!((plan.end, situation.actions()), (Some(End::ForGood), vec!["release".to_owned()]));
+        assert_eq!(plan.verdict.unwrap().reason, Some("Terminated"));
+    }
+    // Its work was done before the node was stopped; the sidecar does not matter.
+    let mut situation = Situation::new(spec);
+    situation.exit("a", 0);
+    situation.exit("s", 143).current.as_mut().unwrap().interrupted = true;
+    situation.leaving = shutdown;
+    assert_eq!((situation.plan().end, situation.plan().verdict), (Some(End::ForGood), None));
 }

@@ -26,6 +26,11 @@ pub(super) fn conditions(facts: &Facts<'_>, phase: &str, statuses: &Statuses) ->
     let sandbox = facts.pod_ip.is_some() && !super::is_terminal(phase);
     let containers_ready = containers_ready(facts, phase, statuses);
     let ready = ready(facts, &containers_ready);
+    let disruption = facts.plan.verdict.as_ref().and_then(|verdict| verdict.disruption);
+    let disruption = disruption.map(|message| {
+        let (reason, message) = (Some("TerminationByKubelet"), Some(message.to_owned()));
+        ("DisruptionTarget", Finding { holds: true, reason, message })
+    });
     [
         ("PodReadyToStartContainers", Finding { holds: sandbox, reason: None, message: None }),
         ("Initialized", initialized(facts, phase, statuses)),
@@ -34,6 +39,7 @@ pub(super) fn conditions(facts: &Facts<'_>, phase: &str, statuses: &Statuses) ->
         ("PodScheduled", Finding::yes()),
     ]
     .into_iter()
+    .chain(disruption)
     .map(|(type_, finding)| condition(facts, type_, finding))
     .collect()
 }

@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::{
 
 use super::{Facts, Statuses, time};
 use crate::observed::{Exit, Instance, InstanceState, Observed, Waiting};
-use crate::pod::{self, Role};
+use crate::plan::End;
+use crate::pod::{self, RestartPolicy, Role};
 
 pub(super) fn statuses(facts: &Facts<'_>) -> Statuses {
     let mut statuses = Statuses { init: Vec::new(), main: Vec::new() };
@@ -23,7 +24,8 @@ fn status(facts: &Facts<'_>, role: Role, container: &Container) -> ContainerStat
     let observed = facts.containers.get(&container.name).unwrap_or(&fresh);
     let waiting = facts.plan.waiting.get(&container.name);
     let current = observed.current.as_ref();
-    let (state, last) = states(facts, observed, waiting);
+    let (state, last) = states(facts, role, observed, waiting);
+    let (state, last) = lawful(facts, role, container, observed, (state, last));
     let running = state.running.is_some();
     let started =
         running && observed.busy != Some(crate::observed::Busy::Starting) && observed.health.started;
@@ -73,6 +75,7 @@ fn mounts(container: &Container) -> Option<Vec<VolumeMountStatus>> {
 /// The state and the state before it.
 fn states(
     facts: &Facts<'_>,
+    role: Role,
     observed: &Observed,
     waiting: Option<&Waiting>,
 ) -> (ContainerState, ContainerState) {
@@ -83,16 +86,62 @@ fn states(
         }
         Some(instance) => match (instance.exit(), waiting) {
             (Some(_), Some(waiting)) => (state_waiting(waiting), terminated(instance).unwrap_or_default()),
-            (Some(_), None) => (terminated(instance).unwrap_or_default(), previous),
+            (Some(exit), None) => {
+                let ended = terminated(instance).unwrap_or_default();
+                match revival(facts, role, instance, exit) {
+                    Some(waiting) => (state_waiting(&waiting), ended),
+                    None => (ended, previous),
+                }
+            }
             (None, _) => (state_waiting(&Waiting::new("ContainerCreating")), previous),
         },
-        None if facts.plan.end == Some(crate::plan::End::ForGood)
-            && facts.pod.metadata.deletion_timestamp.is_some() =>
-        {
+        None if facts.plan.end == Some(End::ForGood) && facts.pod.metadata.deletion_timestamp.is_some() => {
             (never_located(), previous)
         }
         None => (state_waiting(waiting.unwrap_or(&Waiting::new("ContainerCreating"))), previous),
     }
+}
+
+/// What the container of an instance waits for that has ended and yet is not the last of it.
+fn revival(facts: &Facts<'_>, role: Role, instance: &Instance, exit: &Exit) -> Option<Waiting> {
+    let phase = facts.pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    if facts.plan.end == Some(End::ForGood) || phase.is_some_and(super::is_terminal) {
+        return None;
+    }
+    if instance.replaced {
+        return Some(Waiting::new("ContainerCreating"));
+    }
+    let never = RestartPolicy::of(pod::spec(facts.pod)) == RestartPolicy::Never;
+    let done = role == Role::Init && exit.code == 0;
+    (instance.interrupted && !never && !done).then(|| Waiting {
+        message: Some("the node was stopped; the container runs again at its next start".to_owned()),
+        ..Waiting::new("NodeStopped")
+    })
+}
+
+/// A container that has ended for good, as everybody was told, stays so: the API takes nothing else. An init container that
+/// runs again after the node was stopped, because what it prepared may be gone, is shown as it ended until it ends again.
+fn lawful(
+    facts: &Facts<'_>,
+    role: Role,
+    container: &Container,
+    observed: &Observed,
+    (state, last): (ContainerState, ContainerState),
+) -> (ContainerState, ContainerState) {
+    let policy = RestartPolicy::of(pod::spec(facts.pod));
+    if role == Role::Sidecar || policy == RestartPolicy::Always || state.terminated.is_some() {
+        return (state, last);
+    }
+    let told = facts.pod.status.as_ref().and_then(|status| {
+        let lists = [&status.init_container_statuses, &status.container_statuses];
+        lists.into_iter().flatten().flatten().find(|status| status.name == container.name)
+    });
+    let ended = |state: &&ContainerState| {
+        state.terminated.as_ref().is_some_and(|ended| policy == RestartPolicy::Never || ended.exit_code == 0)
+    };
+    let Some(told) = told.and_then(|told| told.state.as_ref()).filter(ended) else { return (state, last) };
+    let again = observed.current.as_ref().and_then(terminated);
+    (again.unwrap_or_else(|| told.clone()), ContainerState::default())
 }
 
 fn running(started_at: jiff::Timestamp) -> ContainerState {

@@ -23,6 +23,7 @@ fn instance(state: InstanceState, interrupted: bool) -> Observed {
         image: "i".into(),
         image_id: "i@sha256:1".into(),
         interrupted,
+        replaced: false,
         state,
     };
     let mut observed = Observed { current: Some(instance), ..Observed::default() };
@@ -114,18 +115,79 @@ fn a_failed_or_succeeded_pod_stays_so() {
 fn a_verdict_outweighs_exit_codes() {
     let pod = pod(json!({"restartPolicy": "Never", "containers": [{"name": "a"}]}), json!({}));
     let observed = Containers::from([("a".into(), instance(exited(0), false))]);
-    let verdict = Verdict { phase: "Failed", reason: Some("DeadlineExceeded"), message: Some("too long") };
+    let verdict = Verdict {
+        phase: "Failed",
+        reason: Some("DeadlineExceeded"),
+        message: Some("too long"),
+        disruption: None,
+    };
     let status =
         check(&pod, &observed, &Plan { verdict: Some(verdict), end: Some(End::ForGood), ..Plan::default() });
     assert_eq!((&status["phase"], &status["message"]), (&json!("Failed"), &json!("too long")));
 }
 
 #[test]
-fn a_container_the_node_interrupted_fails_nothing() {
+fn a_container_the_node_interrupted_fails_nothing_and_has_not_ended() {
+    for policy in ["OnFailure", "Always"] {
+        let pod = pod(json!({"restartPolicy": policy, "containers": [{"name": "a"}]}), json!({}));
+        // Its exit code says how it takes a signal, not that its work is done.
+        let observed = Containers::from([("a".into(), instance(exited(0), true))]);
+        let status = check(&pod, &observed, &Plan { end: Some(End::UntilNextStart), ..Plan::default() });
+        assert_eq!(status["phase"], "Running");
+        let container = &status["containerStatuses"][0];
+        assert_eq!(container["state"]["waiting"]["reason"], "NodeStopped");
+        assert_eq!(container["lastState"]["terminated"]["exitCode"], 0);
+        let status = check(&pod, &observed, &Plan { end: Some(End::ForGood), ..Plan::default() });
+        assert!(
+            status["containerStatuses"][0]["state"]["terminated"].is_object(),
+            "it was deleted meanwhile"
+        );
+    }
+}
+
+#[test]
+fn an_init_container_that_runs_again_is_shown_as_it_ended() {
+    let spec = json!({
+        "restartPolicy": "OnFailure", "initContainers": [{"name": "i"}], "containers": [{"name": "a"}],
+    });
+    let before = instance(exited(0), true);
+    let observed =
+        Containers::from([("i".into(), before.clone()), ("a".into(), instance(exited(143), true))]);
+    let stopped = check(&pod(spec.clone(), json!({})), &observed, &Plan::default());
+    let told = stopped["initContainerStatuses"][0]["state"].clone();
+    assert_eq!(told["terminated"]["exitCode"], 0);
+    let again = |state| {
+        let mut again = instance(state, false);
+        again.previous = before.current.clone();
+        let observed = Containers::from([("i".into(), again), ("a".into(), instance(exited(143), true))]);
+        check(&pod(spec.clone(), stopped.clone()), &observed, &Plan::default())
+    };
+    let running = again(InstanceState::Running { started_at: at(30) });
+    assert_eq!(running["initContainerStatuses"][0]["state"], told);
+    assert_eq!((&running["phase"], &running["conditions"][1]["status"]), (&json!("Running"), &json!("True")));
+    let failed = again(exited(7));
+    assert_eq!(failed["initContainerStatuses"][0]["state"]["terminated"]["exitCode"], 7);
+}
+
+#[test]
+fn a_pod_the_node_cut_short_is_disrupted() {
     let pod = pod(json!({"restartPolicy": "Never", "containers": [{"name": "a"}]}), json!({}));
-    let observed = Containers::from([("a".into(), instance(exited(143), true))]);
-    let status = check(&pod, &observed, &Plan { end: Some(End::UntilNextStart), ..Plan::default() });
-    assert_eq!(status["phase"], "Running");
+    let observed = Containers::from([("a".into(), instance(exited(0), true))]);
+    let verdict =
+        Verdict { phase: "Failed", reason: Some("Terminated"), message: Some("m"), disruption: Some("m") };
+    let plan = Plan { verdict: Some(verdict), end: Some(End::ForGood), ..Plan::default() };
+    let status = check(&pod, &observed, &plan);
+    assert_eq!((&status["phase"], &status["reason"]), (&json!("Failed"), &json!("Terminated")));
+    assert!(status["containerStatuses"][0]["state"]["terminated"].is_object());
+    let condition = &status["conditions"][5];
+    assert_eq!(condition["type"], "DisruptionTarget");
+    assert_eq!(condition["reason"], "TerminationByKubelet");
+    // What the API shows then stays, and is not written again.
+    let spec = json!({"restartPolicy": "Never", "containers": [{"name": "a"}]});
+    let seen = self::pod(spec, status);
+    let again = check(&seen, &observed, &Plan { end: Some(End::UntilNextStart), ..Plan::default() });
+    let again: PodStatus = serde_json::from_value(again).unwrap();
+    assert!(same(seen.status.as_ref(), &again));
 }
 
 #[test]

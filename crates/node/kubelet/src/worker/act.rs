@@ -104,6 +104,7 @@ impl Worker {
             image: record.image.clone(),
             image_id: record.image_id.clone(),
             interrupted: false,
+            replaced: false,
             state,
         };
         let running = matches!(instance.state, InstanceState::Created);
@@ -115,6 +116,9 @@ impl Worker {
         self.tries.remove(name);
         if let Some(old) = old {
             self.discard(name, &old);
+        }
+        if self.shutdown.is_some() {
+            self.interrupt();
         }
         if running {
             self.begin_post_start(name, attempt);
@@ -194,7 +198,8 @@ impl Worker {
         }
         let Some((_, container)) = pod::container(&self.pod, name) else { return };
         let Some(observed) = self.containers.get_mut(name) else { return };
-        let Some(instance) = &observed.current else { return };
+        let Some(instance) = &mut observed.current else { return };
+        instance.replaced |= *why == StopReason::SpecChanged;
         observed.busy = Some(Busy::Stopping { grace });
         let message = match why {
             StopReason::PodEnds => format!("Stopping container {name}"),

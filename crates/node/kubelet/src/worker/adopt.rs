@@ -5,16 +5,18 @@ use std::path::{Path, PathBuf};
 
 use containers::{ContainerError, Status};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ContainerStatus;
+use k8s_openapi::api::core::v1::{Container, ContainerStatus};
 
 use super::Worker;
-use crate::observed::{Exit, Health, Instance, InstanceState};
-use crate::pod;
+use crate::observed::{Exit, Health, Instance, InstanceState, Observed};
+use crate::pod::{self, RestartPolicy, Role};
 use crate::probe::Kind;
 use crate::records;
 
 /// Bytes of the log's end that become the message of a failed container with `FallbackToLogsOnError`.
 const FALLBACK_BYTES: u64 = 2048;
+/// The reason of an end nobody saw.
+const UNKNOWN: &str = "ContainerStatusUnknown";
 
 impl Worker {
     /// Takes over what is on disk and in the runtime: of each container the newest attempt and the one before.
@@ -38,6 +40,7 @@ impl Worker {
                 image_id: record.image_id.clone(),
                 // What still runs was not interrupted after all.
                 interrupted: record.interrupted && !running,
+                replaced: false,
                 state,
             };
             self.quiet |= running;
@@ -49,6 +52,9 @@ impl Worker {
             } else if observed.previous.as_ref().is_none_or(|previous| previous.attempt < attempt) {
                 observed.previous = Some(instance);
             }
+        }
+        if !self.quiet && self.lost() && RestartPolicy::of(pod::spec(&self.pod)) != RestartPolicy::Never {
+            self.interrupt();
         }
         let names: Vec<String> = self.containers.keys().cloned().collect();
         for name in names {
@@ -139,22 +145,42 @@ impl Worker {
         self.shared.log_dir(&self.id).join(container).join(format!("{attempt}.log"))
     }
 
-    /// Marks everything that is to run again when the node comes back.
+    /// The machine ended under the Pod's containers: nobody saw how.
+    fn lost(&self) -> bool {
+        let mut exits = self.containers.values().filter_map(Observed::exit);
+        exits.any(|exit| exit.reason == UNKNOWN)
+    }
+
+    /// Marks what the stop of the node, or of its machine, cuts short. Init containers that are done count among it if every
+    /// container they prepared for does: what they prepared may be gone with the node.
     pub(super) fn interrupt(&mut self) {
         if self.terminal {
             return;
         }
+        let current = |container: &Container| self.containers.get(&container.name)?.current.as_ref();
+        let cut_short = |instance: &Instance| {
+            instance.interrupted || instance.exit().is_none_or(|exit| exit.reason == UNKNOWN)
+        };
+        let anew = pod::spec(&self.pod).containers.iter().filter_map(current).all(cut_short);
+        let concerned = |(role, container): &(Role, &Container)| {
+            current(container).is_some_and(|instance| {
+                let done = *role == Role::Init && instance.exit().is_some_and(|exit| exit.code == 0);
+                cut_short(instance) || done && anew
+            })
+        };
+        let cut_short: Vec<String> = pod::containers(&self.pod)
+            .filter(concerned)
+            .map(|(_, container)| container.name.clone())
+            .collect();
         let dir = self.shared.pod_dir(&self.id.uid);
-        for (name, observed) in &mut self.containers {
-            let Some(instance) = &mut observed.current else { continue };
-            let is_init = pod::container(&self.pod, name).is_some_and(|(role, _)| role == pod::Role::Init);
-            if instance.exit().is_some_and(|exit| !is_init || exit.code != 0) {
+        for name in cut_short {
+            let Some(instance) = self.containers.get_mut(&name).and_then(|o| o.current.as_mut()) else {
                 continue;
-            }
+            };
             instance.interrupted = true;
             if let Some(record) = self.records.get_mut(&instance.id) {
                 record.interrupted = true;
-                if let Err(error) = records::write_instance(&dir, name, instance.attempt, record) {
+                if let Err(error) = records::write_instance(&dir, &name, instance.attempt, record) {
                     tracing::warn!(pod = %self.id, %error, "an interruption could not be noted");
                 }
             }
@@ -200,7 +226,7 @@ fn lost(now: Timestamp) -> Exit {
     Exit {
         code: 137,
         signal: None,
-        reason: "ContainerStatusUnknown".to_owned(),
+        reason: UNKNOWN.to_owned(),
         message: Some("The container could not be located".to_owned()),
         started_at: None,
         finished_at: now,

@@ -72,6 +72,10 @@ impl Worker {
             (Duration::from_millis(200) * 2_u32.saturating_pow(self.report_failures)).min(LONGEST_RETRY);
         self.report_failures = (self.report_failures + 1).min(16);
         self.retry_report = Some(self.shared.now() + wait);
+        if error.is_invalid() {
+            tracing::error!(pod = %self.id, error = chain(error), "the API refuses what a Pod's state is said to be");
+            return;
+        }
         tracing::warn!(pod = %self.id, error = chain(error), "a Pod's state could not be written; trying again");
     }
 
