@@ -214,6 +214,8 @@ pub(super) fn plan(job: &Value, members: &[Value], now: Timestamp) -> Plan {
         pods::sort_for_deletion(&mut surplus);
         surplus.truncate(surplus.len() - wanted);
         plan.active -= surplus.len();
+        // Never more than are active, whichever of them the surplus is.
+        plan.ready = plan.ready.min(plan.active);
         plan.delete = surplus;
     } else if active.len() < wanted {
         if let Some(wait) = wait {

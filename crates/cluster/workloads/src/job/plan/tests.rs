@@ -169,3 +169,11 @@ fn finished_jobs_expire() {
         json!([{ "type": "Failed", "status": "True", "lastTransitionTime": "2026-01-01T00:59:00Z" }]);
     assert_eq!(until_expiry(&done, now()), Some(Duration::from_secs(40)));
 }
+
+#[test]
+fn no_more_are_ready_than_active() {
+    let scaled = job(json!({ "spec": { "completions": 4, "parallelism": 1 } }));
+    let mut members = vec![running("p1", Some(60)), running("p2", Some(60)), running("p3", Some(60))];
+    let (scaled, plan) = pass(scaled, &mut members);
+    assert_eq!((plan.delete.len(), &scaled["status"]["ready"]), (2, &json!(1)));
+}
