@@ -170,7 +170,13 @@ pub(crate) fn prepare_update(call: &Call, old: &Value, new: &mut Value) {
     complete_owners(new);
     gates::drop(resource, Some(old), new);
     match call.info.subresource.as_str() {
-        "status" => keep_all_but_status(resource, old, new),
+        "status" => {
+            keep_all_but_status(resource, old, new);
+            if resource.is("certificates.k8s.io", "certificatesigningrequests") {
+                let conditions = new.pointer_mut("/status/conditions");
+                conditions.into_iter().for_each(|conditions| certificate::date(call, old, conditions));
+            }
+        }
         "finalize" => namespace::keep_all_but_finalizers(old, new),
         "approval" => certificate::keep_all_but_decisions(call, old, new),
         // Binding sets the node and says so in a condition.
@@ -222,6 +228,10 @@ fn keep_all_but_status(resource: &Resource, old: &Value, new: &mut Value) {
         new["metadata"] = metadata;
         if !matches!(resource.plural.as_str(), "nodes" | "pods") {
             meta::set(new, "labels", labels.unwrap_or(Value::Null));
+        }
+        // Said once, when the Pod was made; older clients do not know it.
+        if resource.is("", "pods") && new["status"]["qosClass"].as_str().is_none_or(str::is_empty) {
+            copy(&old["status"], &mut new["status"], "qosClass");
         }
     } else if let Some(fields) = metadata.get("managedFields") {
         meta::set(new, "managedFields", fields.clone());

@@ -23,6 +23,7 @@ mod resources;
 pub(crate) mod rules;
 mod selector;
 mod service;
+mod status;
 mod storage;
 mod structure;
 mod workload;
@@ -34,15 +35,22 @@ use serde_json::Value;
 use crate::catalog::Origin;
 use crate::core::Call;
 use crate::error::ApiError;
+use certificate::Written;
 
 /// Checks an object on its way in; `old` is what it replaces.
 pub(crate) fn check(call: &Call, old: Option<&Value>, object: &Value) -> Result<(), ApiError> {
     let resource = &call.resource;
     let mut problems = Vec::new();
     metadata::check(resource, old, object, &mut problems);
-    // What a subresource writes is its controllers' business; its types were checked when it was decoded.
-    if call.info.subresource.is_empty() && matches!(resource.origin, Origin::Builtin(_)) {
-        kind(&resource.group, &resource.plural, old, object, &mut problems);
+    if let Origin::Builtin(_) = resource.origin {
+        let (group, plural) = (&*resource.group, &*resource.plural);
+        match (&*call.info.subresource, old) {
+            ("", _) => kind(group, plural, old, object, &mut problems),
+            ("status", Some(old)) => status::check(group, plural, old, object, &mut problems),
+            ("approval", Some(old)) => certificate::status(Written::Approval, old, object, &mut problems),
+            // What else a subresource writes is prepared with care; its types were checked when it was decoded.
+            _ => {}
+        }
     }
     if let Origin::Custom(custom) = &resource.origin
         && let Some(schema) = &custom.schema

@@ -355,7 +355,8 @@ fn why_finds_the_hook_and_the_step_that_fail() {
     eventually("the hook is there", SOON, || {
         world.platform.try_kubectl(&["get", "job", "migrate", "-n", "hooked"])
     });
-    let failed = r#"{"status": {"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded",
+    // The controller of Jobs ends it then.
+    let failed = r#"{"status": {"conditions": [{"type": "FailureTarget", "status": "True", "reason": "BackoffLimitExceeded",
         "message": "Job has reached the specified backoff limit"}]}}"#;
     world.platform.kubectl(&[
         "patch",

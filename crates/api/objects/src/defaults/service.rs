@@ -40,7 +40,19 @@ pub(super) fn service(fields: &mut Fields) {
             default(spec, "allocateLoadBalancerNodePorts", json!(true));
         }
     });
-    made(fields, "status", |status| default(status, "loadBalancer", json!({})));
+    let balanced = fields.get("spec").is_some_and(|spec| spec["type"] == "LoadBalancer");
+    made(fields, "status", |status| {
+        default(status, "loadBalancer", json!({}));
+        if balanced {
+            inside(status, &["loadBalancer"], |balancer| {
+                each(balancer, "ingress", |entry| {
+                    if !text(entry, "ip").is_empty() {
+                        default(entry, "ipMode", json!("VIP"));
+                    }
+                });
+            });
+        }
+    });
 }
 
 pub(super) fn networking(kind: &str, fields: &mut Fields) {

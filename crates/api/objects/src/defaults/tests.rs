@@ -96,6 +96,14 @@ fn service_types() {
     assert_eq!(balancer["externalTrafficPolicy"], "Cluster");
     assert_eq!(balancer["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"], 10800);
     assert_eq!(balancer["ports"][0]["targetPort"], "http");
+    let reached = |kind: &str| {
+        let status = json!({"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}, {"hostname": "a"}]}});
+        let service =
+            json!({"apiVersion": "v1", "kind": "Service", "spec": {"type": kind}, "status": status});
+        defaulted(service)["status"]["loadBalancer"]["ingress"].clone()
+    };
+    assert_eq!(reached("LoadBalancer"), json!([{"ip": "10.0.0.1", "ipMode": "VIP"}, {"hostname": "a"}]));
+    assert_eq!(reached("ClusterIP")[0].get("ipMode"), None);
     assert_eq!(
         service(json!({"type": "ExternalName", "externalName": "a"})).get("internalTrafficPolicy"),
         None

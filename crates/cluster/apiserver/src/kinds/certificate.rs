@@ -23,17 +23,28 @@ pub(super) fn prepare(call: &Call, object: &mut Value) {
     }
 }
 
-/// An approval sets conditions and nothing else; when they were set is the server's to say where the client does not.
-pub(super) fn keep_all_but_decisions(call: &Call, old: &Value, new: &mut Value) {
-    let mut conditions = new["status"]["conditions"].take();
+/// When conditions were set is the server's to say where the client does not; one that was set before keeps its time.
+pub(super) fn date(call: &Call, old: &Value, conditions: &mut Value) {
     let now = meta::format_time(call.now);
+    let before = old["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
     for condition in conditions.as_array_mut().into_iter().flatten() {
-        for time in ["lastUpdateTime", "lastTransitionTime"] {
-            if condition[time].is_null() {
-                condition[time] = now.clone().into();
-            }
+        if condition["lastUpdateTime"].is_null() {
+            condition["lastUpdateTime"] = now.clone().into();
+        }
+        if condition["lastTransitionTime"].is_null() {
+            let same =
+                |old: &&Value| ["type", "status"].into_iter().all(|field| old[field] == condition[field]);
+            let since = before.iter().find(same).map(|old| &old["lastTransitionTime"]);
+            let since = since.filter(|since| since.is_string()).cloned();
+            condition["lastTransitionTime"] = since.unwrap_or_else(|| now.clone().into());
         }
     }
+}
+
+/// An approval sets conditions and nothing else.
+pub(super) fn keep_all_but_decisions(call: &Call, old: &Value, new: &mut Value) {
+    let mut conditions = new["status"]["conditions"].take();
+    date(call, old, &mut conditions);
     let fields = new["metadata"].get("managedFields").cloned();
     *new = old.clone();
     if let Some(fields) = fields {

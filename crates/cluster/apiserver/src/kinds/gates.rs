@@ -32,6 +32,9 @@ fn visit(resource: &Resource, object: &mut Value, act: &mut Act<'_>) {
         ("", "podtemplates") => of_pod(object.pointer_mut("/template/spec"), act),
         ("", "replicationcontrollers") | ("batch", "jobs") | ("apps", _) => {
             of_pod(object.pointer_mut("/spec/template/spec"), act);
+            if matches!(resource.plural.as_str(), "deployments" | "replicasets") {
+                fields(object.get_mut("status"), &["terminatingReplicas"], act);
+            }
             if resource.plural == "statefulsets" {
                 fields(object.pointer_mut("/spec/updateStrategy/rollingUpdate"), &["maxUnavailable"], act);
             }

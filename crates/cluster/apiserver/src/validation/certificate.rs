@@ -73,6 +73,118 @@ pub(super) fn request(old: Option<&Value>, object: &Value, problems: &mut Proble
     }
 }
 
+/// By which path a status is written: who approves does not sign, and who signs does not approve.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    Status,
+    Approval,
+}
+
+/// What was decided on a request, and the certificate. Faults that were there before are borne with.
+pub(super) fn status(by: Written, old: &Value, object: &Value, problems: &mut Problems) {
+    const DECISIONS: [&str; 2] = ["Approved", "Denied"];
+    let root = Field::root(object);
+    let status = root.get("status");
+    let list = status.get("conditions");
+    let (before, now) = (Decisions(&old["status"]["conditions"]), Decisions(list.value()));
+    let mut seen = BTreeSet::new();
+    for condition in list.items() {
+        let (kind, met) = (condition.get("type"), condition.get("status"));
+        if kind.text().is_empty() && before.of("").is_empty() {
+            kind.required("", problems);
+        }
+        let allowed: &[&str] = match kind.text() {
+            "Approved" | "Denied" | "Failed" => &["True"],
+            _ => &["False", "True", "Unknown"],
+        };
+        if met.text().is_empty() {
+            met.required("", problems);
+        } else if !allowed.contains(&met.text()) {
+            met.not_supported(allowed, problems);
+        }
+        let other = DECISIONS.iter().find(|other| **other != kind.text());
+        if DECISIONS.contains(&kind.text())
+            && other.is_some_and(|other| seen.contains(other))
+            && !before.both()
+        {
+            list.invalid_as(
+                kind.text().into(),
+                "Approved and Denied conditions are mutually exclusive",
+                problems,
+            );
+        }
+        if !seen.insert(kind.text()) && !before.repeated() {
+            kind.duplicate(problems);
+        }
+    }
+    let certificate = status.get("certificate");
+    let was = &old["status"]["certificate"];
+    if let Err(problem) = certificates(certificate.text())
+        && certificates(was.as_str().unwrap_or_default()).is_ok()
+    {
+        certificate.invalid_as("<certificate data>".into(), problem, problems);
+    }
+    for kind in ["Approved", "Denied", "Failed"] {
+        if now.of(kind).len() < before.of(kind).len() {
+            list.forbidden(format!("updates may not remove a condition of type {kind:?}"), problems);
+        }
+    }
+    if by == Written::Status {
+        for kind in DECISIONS {
+            let (now, before) = (now.of(kind), before.of(kind));
+            if now.len() > before.len() {
+                list.forbidden(format!("updates may not add a condition of type {kind:?}"), problems);
+            } else if now.len() == before.len() && now != before {
+                list.forbidden(format!("updates may not modify a condition of type {kind:?}"), problems);
+            }
+        }
+        let was = was.as_str().unwrap_or_default();
+        if !was.is_empty() && certificate.text() != was {
+            certificate.forbidden("updates may not modify existing certificate content", problems);
+        }
+    }
+}
+
+/// The conditions of a request.
+#[derive(Clone, Copy)]
+struct Decisions<'v>(&'v Value);
+
+impl<'v> Decisions<'v> {
+    fn all(self) -> impl Iterator<Item = &'v Value> {
+        self.0.as_array().into_iter().flatten()
+    }
+
+    fn of(self, kind: &str) -> Vec<&'v Value> {
+        self.all().filter(|condition| condition["type"].as_str().unwrap_or_default() == kind).collect()
+    }
+
+    fn both(self) -> bool {
+        !self.of("Approved").is_empty() && !self.of("Denied").is_empty()
+    }
+
+    fn repeated(self) -> bool {
+        let mut seen = BTreeSet::new();
+        !self.all().all(|condition| seen.insert(condition["type"].as_str().unwrap_or_default()))
+    }
+}
+
+/// One certificate or more, as PEM; nothing is one that is not signed yet.
+fn certificates(encoded: &str) -> Result<(), String> {
+    if encoded.is_empty() {
+        return Ok(());
+    }
+    let pem = STANDARD.decode(encoded).unwrap_or_default();
+    let mut count = 0;
+    for block in x509_parser::pem::Pem::iter_from_buffer(&pem).map_while(Result::ok) {
+        if block.label != "CERTIFICATE" {
+            return Err(format!("only CERTIFICATE PEM blocks are allowed, found {:?}", block.label));
+        }
+        block.parse_x509().map_err(|error| format!("x509: malformed certificate: {error}"))?;
+        count += 1;
+    }
+    if count == 0 { Err("must contain at least one CERTIFICATE PEM block".to_owned()) } else { Ok(()) }
+}
+
 fn read(encoded: &str) -> Result<(), String> {
     const TYPE: &str = "PEM block type must be CERTIFICATE REQUEST";
     let pem = STANDARD.decode(encoded).map_err(|_| TYPE.to_owned())?;

@@ -2,6 +2,7 @@
 
 mod policies;
 mod schedule;
+pub(super) mod status;
 
 use objects::meta;
 use serde_json::Value;

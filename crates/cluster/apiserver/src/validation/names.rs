@@ -38,6 +38,7 @@ const SEARCH: &str = "a lowercase RFC 1123 subdomain must consist of lower case 
 const CONFIG_KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 const VARIABLE: &str =
     "a valid environment variable name must consist only of printable ASCII characters other than '='";
+pub(super) const REASON: &str = "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters or '_,:', and must end with an alphanumeric character or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName',  or 'ReasonA,ReasonB',  or 'ReasonA:ReasonB', regex used for validation is '[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?')";
 const HEADER: &str = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')";
 
 const SUBDOMAIN_LENGTH: usize = 253;
@@ -178,6 +179,14 @@ fn port_problems(name: &str) -> Vec<String> {
 }
 
 /// What is wrong with a label or annotation key: `prefix/name`.
+/// Whether this may be the reason of a condition.
+pub(super) fn is_reason(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.first().is_some_and(u8::is_ascii_alphabetic)
+        && bytes.last().is_some_and(|last| last.is_ascii_alphanumeric() || *last == b'_')
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_,:".contains(byte))
+}
+
 pub(crate) fn key_problems(key: &str) -> Vec<String> {
     let mut problems = Vec::new();
     let name = match key.split_once('/') {

@@ -56,7 +56,7 @@ fn is_huge_pages(name: &str) -> bool {
 }
 
 /// Of Kubernetes' own rather than of somebody's domain.
-fn is_native(name: &str) -> bool {
+pub(super) fn is_native(name: &str) -> bool {
     !name.contains('/') || name.contains("kubernetes.io/")
 }
 
@@ -128,6 +128,15 @@ pub(super) fn positive(field: &Field<'_, '_>, problems: &mut Problems) -> bool {
             false
         }
     }
+}
+
+/// Tells of a negative amount by its whole part, as upstream does for claims. Returns whether it is none.
+pub(super) fn basic(field: &Field<'_, '_>, problems: &mut Problems) -> bool {
+    let whole = amount(field.value()).map(|amount| amount.as_units()).filter(|whole| *whole < 0);
+    if let Some(whole) = whole {
+        field.invalid_as(whole.into(), "must be a valid resource quantity", problems);
+    }
+    whole.is_none()
 }
 
 /// An amount of a resource.

@@ -191,10 +191,7 @@ fn capacity(capacity: &Field<'_, '_>, problems: &mut Problems) {
         capacity.not_supported(&["storage"], problems);
     }
     for (_, amount) in capacity.entries() {
-        let negative = resources::amount(amount.value()).filter(|amount| amount.as_units() < 0);
-        if let Some(negative) = negative {
-            amount.invalid_as(negative.as_units().into(), "must be a valid resource quantity", problems);
-        }
+        resources::basic(&amount, problems);
         resources::positive(&amount, problems);
     }
 }

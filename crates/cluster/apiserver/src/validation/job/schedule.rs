@@ -184,6 +184,20 @@ pub(super) fn indexes(text: &str, completions: i64) -> Result<i64, String> {
     if text.is_empty() {
         return Ok(0);
     }
+    let (mut total, mut last) = (0, None);
+    for interval in text.split(',') {
+        let (start, end) = self::interval(interval, completions)?;
+        if let Some(last) = last.filter(|last| *last >= start) {
+            return disorder(last, start);
+        }
+        total += end - start + 1;
+        last = Some(end);
+    }
+    Ok(total)
+}
+
+/// The first and the last index of `first-last`, or of one index alone.
+fn interval(text: &str, completions: i64) -> Result<(i64, i64), String> {
     let number = |text: &str| {
         let number: i64 =
             text.parse().map_err(|_| format!("cannot convert string to integer for index: {text:?}"))?;
@@ -192,31 +206,44 @@ pub(super) fn indexes(text: &str, completions: i64) -> Result<i64, String> {
         }
         Ok(number)
     };
-    let (mut total, mut last) = (0, None);
-    for interval in text.split(',') {
-        let mut parts = interval.split('-');
-        let first = parts.next().unwrap_or_default();
-        let second = parts.next();
-        if parts.next().is_some() {
-            return Err(format!(
-                "the fragment {interval:?} violates the requirement that an index interval can have at most two parts separated by '-'"
-            ));
-        }
-        let start = number(first)?;
-        let end = second.map_or(Ok(start), number)?;
-        let order = |before: i64, after: i64| {
-            Err(format!("non-increasing order, previous: {before}, current: {after}"))
-        };
-        if second.is_some() && start >= end {
-            return order(start, end);
-        }
-        if let Some(last) = last.filter(|last| *last >= start) {
-            return order(last, start);
-        }
-        total += end - start + 1;
-        last = Some(end);
+    let mut parts = text.split('-');
+    let first = parts.next().unwrap_or_default();
+    let second = parts.next();
+    if parts.next().is_some() {
+        return Err(format!(
+            "the fragment {text:?} violates the requirement that an index interval can have at most two parts separated by '-'"
+        ));
     }
-    Ok(total)
+    let start = number(first)?;
+    let end = second.map_or(Ok(start), number)?;
+    if second.is_some() && start >= end {
+        return disorder(start, end);
+    }
+    Ok((start, end))
+}
+
+fn disorder<T>(before: i64, after: i64) -> Result<T, String> {
+    Err(format!("non-increasing order, previous: {before}, current: {after}"))
+}
+
+/// The first index that two lists have in common; intervals that cannot be read are passed over.
+pub(super) fn common_index(one: &str, other: &str, completions: i64) -> Option<i64> {
+    let intervals = |text: &str| -> Vec<(i64, i64)> {
+        text.split(',').filter_map(|text| interval(text, completions).ok()).collect()
+    };
+    let (one, other) = (intervals(one), intervals(other));
+    let (mut ones, mut others) = (one.iter().peekable(), other.iter().peekable());
+    while let (Some((start, end)), Some((first, last))) = (ones.peek(), others.peek()) {
+        if start <= last && first <= end {
+            return Some(*start.max(first));
+        }
+        if start <= first {
+            ones.next();
+        } else {
+            others.next();
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -247,5 +274,7 @@ mod tests {
         assert_eq!(indexes("0,2-4", 5), Ok(4));
         assert_eq!(indexes("0,5", 5), Err("too large index: \"5\"".to_owned()));
         assert_eq!(indexes("2,1", 5), Err("non-increasing order, previous: 2, current: 1".to_owned()));
+        assert_eq!(common_index("0-1,4", "2,3-4", 5), Some(4));
+        assert_eq!(common_index("0-1,x", "2", 5), None);
     }
 }
