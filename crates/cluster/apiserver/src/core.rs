@@ -16,6 +16,7 @@ use crate::catalog::{Catalog, Resource, Snapshot};
 use crate::error::ApiError;
 use crate::http::{Encoding, Query, RequestInfo, Shape};
 use crate::limits::{PerClient, Place};
+use crate::quota::Ledger;
 use crate::server::MetricsSource;
 use crate::tokens;
 use crate::user::User;
@@ -35,8 +36,7 @@ pub(crate) struct Core {
     /// Of these, those of one user.
     pub(crate) client_requests: Arc<PerClient>,
     pub(crate) client_watches: Arc<PerClient>,
-    /// Lets writes of namespaces with quotas through one by one.
-    pub(crate) quotas: Semaphore,
+    pub(crate) quotas: Ledger,
     pub(crate) shutdown: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) issuer: String,

@@ -4,6 +4,7 @@
 //! Upstream leaves it to a controller to count again when something goes; here the server counts as soon as it has.
 //! In a namespace with quotas one gate lets writes through one by one, so that no two of them pass on the same rest.
 
+mod ledger;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,8 @@ use objects::quantity::Quantity;
 use serde_json::{Value, json};
 use store::{Expected, Key, ListOptions, Revision, Scope};
 use tokio::sync::SemaphorePermit;
+
+pub(crate) use ledger::Ledger;
 
 use crate::admission::amounts;
 use crate::core::{Call, Core};
@@ -68,8 +71,7 @@ pub(crate) async fn charge<'a>(
     if grown.is_empty() {
         return Ok(None);
     }
-    let gate =
-        call.core.quotas.acquire().await.map_err(|_| ApiError::unavailable("the server is shutting down"))?;
+    let gate = call.core.quotas.enter().await?;
     let mut charge = Charge { _gate: gate, core: &call.core, namespace: namespace.clone(), charged: false };
     for _ in 0..TRIES {
         let concerned = concerned(call, old.is_none(), new, &grown)?;
@@ -115,8 +117,8 @@ fn concerned(call: &Call, is_new: bool, new: &Value, grown: &Amounts) -> Result<
     let mut concerned = Vec::new();
     for quota in quotas(&call.core, &call.info.namespace) {
         let called = meta::name(&quota.object).to_owned();
-        let scoped = usage::is_scoped(&quota.object);
-        if scoped && !(pods && usage::in_scope(&quota.object, new)) {
+        let scoped = usage::is_scoped(&quota.object["spec"]);
+        if scoped && !(pods && usage::in_scope(&quota.object["spec"], new)) {
             continue;
         }
         let hard = amounts(&quota.object["spec"]["hard"]);
@@ -182,10 +184,13 @@ pub(crate) async fn settle(call: &Call, object: &Value, outcome: Outcome) {
         },
         Outcome::Unchanged => false,
     };
+    if outcome == Outcome::Removed && call.resource.is("", QUOTAS) {
+        call.core.quotas.forget(&Key::new(QUOTAS, Some(namespace), meta::name(object)));
+    }
     if !counts || !call.resource.namespaced || quotas(&call.core, namespace).is_empty() {
         return;
     }
-    if let Ok(_gate) = call.core.quotas.acquire().await {
+    if let Ok(_gate) = call.core.quotas.enter().await {
         count(&call.core, namespace).await;
     }
 }
@@ -195,7 +200,7 @@ async fn count(core: &Core, namespace: &str) {
     for _ in 0..TRIES {
         let mut settled = true;
         for Quota { key, revision, mut object } in quotas(core, namespace) {
-            let used = counted(core, namespace, &object);
+            let used = core.quotas.used(&core.store, &key, &object);
             let status = json!({"hard": object["spec"]["hard"], "used": used});
             if object["status"] == status {
                 continue;
@@ -214,31 +219,4 @@ async fn count(core: &Core, namespace: &str) {
             return;
         }
     }
-}
-
-/// What a quota limits and how much of it is in use.
-fn counted(core: &Core, namespace: &str, quota: &Value) -> Value {
-    let hard = amounts(&quota["spec"]["hard"]);
-    let mut used: Amounts = hard.keys().map(|what| (what.clone(), Quantity::from_units(0))).collect();
-    let mut resources: Vec<String> = hard.keys().map(|what| usage::counted_in(what)).collect();
-    resources.sort_unstable();
-    resources.dedup();
-    for resource in resources {
-        let (group, plural) = resource.split_once('/').unwrap_or(("", &resource));
-        let Ok(page) = core.store.list(&Scope::new(&*resource, Some(namespace)), &ListOptions::default())
-        else {
-            continue;
-        };
-        for object in page.items.iter().filter_map(|(_, stored)| object::decode(&stored.bytes).ok()) {
-            if usage::is_scoped(quota) && !(resource == "pods" && usage::in_scope(quota, &object)) {
-                continue;
-            }
-            for (what, amount) in usage::of(group, plural, &object) {
-                if let Some(sum) = used.get_mut(&what) {
-                    *sum = sum.plus(amount);
-                }
-            }
-        }
-    }
-    used.into_iter().map(|(what, sum)| (what, Value::from(sum.to_string()))).collect()
 }

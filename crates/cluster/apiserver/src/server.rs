@@ -24,6 +24,7 @@ use crate::core::Core;
 use crate::http::body::boxed;
 use crate::limits::PerClient;
 use crate::pki::{self, Pki};
+use crate::quota::Ledger;
 use crate::service::LocalService;
 use crate::user::User;
 use crate::{expiry, serve, tokens};
@@ -138,7 +139,7 @@ impl ApiServer {
             watches: Arc::new(Semaphore::new(config.watches)),
             client_requests: PerClient::new(config.client_requests),
             client_watches: PerClient::new(config.client_watches),
-            quotas: Semaphore::new(1),
+            quotas: Ledger::new(),
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
             issuer: format!("https://kubernetes.default.svc.{}", config.cluster_domain),

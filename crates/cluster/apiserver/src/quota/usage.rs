@@ -124,15 +124,14 @@ pub(super) fn unsaid(hard: &Amounts, pod: &Value) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// Whether a quota is about some Pods only.
-pub(super) fn is_scoped(quota: &Value) -> bool {
+/// Whether a quota of this specification is about some Pods only.
+pub(super) fn is_scoped(spec: &Value) -> bool {
     let some = |list: &Value| list.as_array().is_some_and(|list| !list.is_empty());
-    some(&quota["spec"]["scopes"]) || some(&quota["spec"]["scopeSelector"]["matchExpressions"])
+    some(&spec["scopes"]) || some(&spec["scopeSelector"]["matchExpressions"])
 }
 
 /// Whether a Pod is one of those.
-pub(super) fn in_scope(quota: &Value, pod: &Value) -> bool {
-    let spec = &quota["spec"];
+pub(super) fn in_scope(spec: &Value, pod: &Value) -> bool {
     let named = spec["scopes"].as_array().into_iter().flatten();
     let selected = spec["scopeSelector"]["matchExpressions"].as_array().into_iter().flatten();
     named.filter_map(Value::as_str).all(|scope| matches(scope, &Value::Null, pod))
@@ -231,11 +230,11 @@ mod tests {
 
     #[test]
     fn scopes_choose_pods() {
-        let class = |operator: &str| json!({"spec": {"scopeSelector": {"matchExpressions": [{"scopeName": "PriorityClass", "operator": operator, "values": ["high"]}]}}});
+        let class = |operator: &str| json!({"scopeSelector": {"matchExpressions": [{"scopeName": "PriorityClass", "operator": operator, "values": ["high"]}]}});
         let pod = json!({"spec": {"priorityClassName": "high", "activeDeadlineSeconds": 5}});
         assert!(in_scope(&class("In"), &pod) && !in_scope(&class("NotIn"), &pod));
-        assert!(in_scope(&json!({"spec": {"scopes": ["Terminating", "BestEffort"]}}), &pod));
-        assert!(!in_scope(&json!({"spec": {"scopes": ["NotTerminating"]}}), &pod));
-        assert!(!is_scoped(&json!({"spec": {"scopes": []}})));
+        assert!(in_scope(&json!({"scopes": ["Terminating", "BestEffort"]}), &pod));
+        assert!(!in_scope(&json!({"scopes": ["NotTerminating"]}), &pod));
+        assert!(!is_scoped(&json!({"scopes": []})));
     }
 }

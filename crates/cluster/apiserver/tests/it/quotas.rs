@@ -1,6 +1,6 @@
 //! Quotas as a client meets them, and several at once.
 
-use k8s_openapi::api::core::v1::{Pod, ResourceQuota, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, ResourceQuota, Service};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -88,4 +88,75 @@ async fn writes_at_once_do_not_pass_on_the_same_rest() {
     }
     assert_eq!(made, 5);
     assert_eq!(used(&quotas).await["pods"], "5");
+}
+
+/// A quota that was kept up through everything has counted what one finds that is new.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_followed_is_what_is_there() {
+    let server = Server::start().await;
+    let pods: Api<Pod> = Api::namespaced(server.admin(), "default");
+    let services: Api<Service> = Api::namespaced(server.admin(), "default");
+    let config: Api<ConfigMap> = Api::namespaced(server.admin(), "default");
+    let quotas: Api<ResourceQuota> = Api::namespaced(server.admin(), "default");
+    let (params, merge) = (PostParams::default(), PatchParams::default());
+    let quota = |name: &str, scopes: Value| -> ResourceQuota {
+        let hard = match scopes.as_array() {
+            Some(_) => json!({"pods": "50", "requests.cpu": "50"}),
+            None => json!({
+                "pods": "50", "count/pods": "60", "requests.cpu": "50", "services": "20", "services.nodeports": "20",
+                "count/configmaps": "40",
+            }),
+        };
+        from(json!({"metadata": {"name": name}, "spec": {"hard": hard, "scopes": scopes}}))
+    };
+    let ends = json!(["Terminating"]);
+    quotas.create(&params, &quota("all", Value::Null)).await.unwrap();
+    quotas.create(&params, &quota("ends", ends.clone())).await.unwrap();
+    let same = async |round: usize| {
+        for (name, scopes) in [("all", Value::Null), ("ends", ends.clone())] {
+            let fresh = format!("{name}-{round}");
+            quotas.create(&params, &quota(&fresh, scopes)).await.unwrap();
+            let found = async |name: &str| quotas.get(name).await.unwrap().status.unwrap().used.unwrap();
+            assert_eq!(found(name).await, found(&fresh).await, "{fresh}");
+            quotas.delete(&fresh, &DeleteParams::default()).await.unwrap();
+        }
+    };
+    for at in 0..12 {
+        let mut made = pod(&format!("p{at}"), &format!("{}m", 100 + at));
+        if at % 3 == 0 {
+            made.spec.as_mut().unwrap().active_deadline_seconds = Some(60);
+        }
+        pods.create(&params, &made).await.unwrap();
+        let port = json!({"metadata": {"name": format!("s{at}")}, "spec": {"type": "NodePort", "ports": [{"port": 80}]}});
+        services.create(&params, &from(port)).await.unwrap();
+        config.create(&params, &from(json!({"metadata": {"name": format!("c{at}")}}))).await.unwrap();
+    }
+    same(0).await;
+    for at in 0..12 {
+        let ended = Patch::Merge(json!({"status": {"phase": "Succeeded"}}));
+        let inside = Patch::Merge(json!({"spec": {"type": "ClusterIP"}}));
+        match at % 4 {
+            0 => drop(pods.patch_status(&format!("p{at}"), &merge, &ended).await.unwrap()),
+            1 => {
+                drop(pods.delete(&format!("p{at}"), &DeleteParams::default().grace_period(0)).await.unwrap())
+            }
+            2 => drop(services.patch(&format!("s{at}"), &merge, &inside).await.unwrap()),
+            _ => drop(config.delete(&format!("c{at}"), &DeleteParams::default()).await.unwrap()),
+        }
+    }
+    same(1).await;
+    config.delete_collection(&DeleteParams::default(), &Default::default()).await.unwrap();
+    services.delete("s0", &DeleteParams::default()).await.unwrap();
+    same(2).await;
+    // What a client says of it is made good by the next count.
+    let wrong = Patch::Merge(json!({"status": {"used": {"pods": "40"}}}));
+    quotas.patch_status("all", &merge, &wrong).await.unwrap();
+    services.delete("s1", &DeleteParams::default()).await.unwrap();
+    same(3).await;
+    // Another specification is counted from the beginning.
+    let narrower = Patch::Merge(json!({"spec": {"hard": {"requests.cpu": null, "services": null}}}));
+    quotas.patch("all", &merge, &narrower).await.unwrap();
+    let used = quotas.get("all").await.unwrap().status.unwrap().used.unwrap();
+    assert_eq!(used.len(), 4, "{used:?}");
+    assert_eq!(used["pods"].0, "6");
 }
