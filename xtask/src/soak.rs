@@ -115,8 +115,10 @@ fn generated(root: &Path, tool: &str, arguments: &[String]) -> Result<()> {
 fn fuzz(root: &Path, target: &str, seconds: u64) -> Result<()> {
     let seconds = seconds.to_string();
     let package = if target == "spdy" { "spdy" } else { "helm" };
+    // Examples of the whole workspace are built into one directory.
+    let example = format!("fuzz_{package}");
     let cargo =
-        ["run", "--quiet", "--release", "--package", package, "--example", "fuzz", "--", target, &seconds];
+        ["run", "--quiet", "--release", "--package", package, "--example", &example, "--", target, &seconds];
     recorded(root, &format!("fuzz {target}"), &format!("{seconds} s"), || {
         process::run(Command::new("cargo").current_dir(root).args(cargo))
     })
