@@ -10,7 +10,8 @@ use super::field::Field;
 use super::names::{self, Form};
 
 const CONTAINER: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
-const STANDARD: [&str; 20] = [
+/// Things that are measured.
+const MEASURED: [&str; 11] = [
     "cpu",
     "memory",
     "ephemeral-storage",
@@ -20,17 +21,8 @@ const STANDARD: [&str; 20] = [
     "limits.cpu",
     "limits.memory",
     "limits.ephemeral-storage",
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "configmaps",
-    "persistentvolumeclaims",
     "storage",
     "requests.storage",
-    "services.nodeports",
-    "services.loadbalancers",
 ];
 /// Things that are counted: there is no half of one.
 const COUNTED: [&str; 9] = [
@@ -67,7 +59,10 @@ fn is_extended(name: &str) -> bool {
 }
 
 fn is_standard(name: &str) -> bool {
-    STANDARD.contains(&name) || is_huge_pages(name) || name.starts_with("requests.hugepages-")
+    MEASURED.contains(&name)
+        || COUNTED.contains(&name)
+        || is_huge_pages(name)
+        || name.starts_with("requests.hugepages-")
 }
 
 /// Whether more may be asked for than there is a limit of.
