@@ -9,11 +9,13 @@ mod health;
 mod serve;
 mod term;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use client::Key;
 use client::lease::{Election, Timings};
+use gitops::{WEBHOOK_PATH, Webhooks};
 use tokio::net::TcpListener;
 
 use crate::cli;
@@ -39,21 +41,41 @@ pub(crate) async fn run(typed: &cli::Controller, environment: &Environment) -> R
     tracing::info!(address = %address, identity = election.identity(), "health and metrics are served");
     let mut tasks = Tasks::new();
     tasks.run("health", serve::run(listener, Arc::clone(&health), tasks.token()));
+    let webhooks = match typed.webhooks {
+        Some(address) => Some(take_webhooks(address, &site, &mut tasks).await?),
+        None => None,
+    };
+    let standby = Standby { site, health, webhooks };
     let ended = tokio::select! {
-        ended = terms(&site, &mut election, &health, &mut signals) => ended,
+        ended = terms(&standby, &mut election, &mut signals) => ended,
         failure = tasks.failure() => Err(failure),
     };
     tasks.stop().await;
     ended
 }
 
+/// Takes webhooks from now on, whoever leads. With a client of its own: what hosts send must not delay the lease.
+async fn take_webhooks(address: SocketAddr, site: &Site, tasks: &mut Tasks) -> Result<Webhooks> {
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("listen on {address} for webhooks"))?;
+    let address = listener.local_addr().context("read the address of webhooks")?;
+    let webhooks = Webhooks::standby(site.client().await?, site.namespace());
+    tracing::info!(address = %address, path = WEBHOOK_PATH, "webhooks are taken");
+    tasks.run("webhooks", webhooks.clone().serve(listener, tasks.token()));
+    Ok(webhooks)
+}
+
+/// What outlives the terms.
+#[derive(Clone)]
+struct Standby {
+    site: Arc<Site>,
+    health: Arc<Health>,
+    webhooks: Option<Webhooks>,
+}
+
 /// Leads whenever it can, until a signal.
-async fn terms(
-    site: &Arc<Site>,
-    election: &mut Election,
-    health: &Arc<Health>,
-    signals: &mut Signals,
-) -> Result<()> {
+async fn terms(standby: &Standby, election: &mut Election, signals: &mut Signals) -> Result<()> {
+    let health = &standby.health;
     loop {
         health.become_role(Role::Standby);
         tokio::select! {
@@ -61,7 +83,7 @@ async fn terms(
             _ = signals.next() => return Ok(()),
         }
         health.become_role(Role::Leader);
-        let mut term = Term::begin(Arc::clone(site), Arc::clone(health))?;
+        let mut term = Term::begin(standby.clone())?;
         let failure = tokio::select! {
             lost = election.hold() => {
                 drop(term);

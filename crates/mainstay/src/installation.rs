@@ -69,6 +69,7 @@ fn settings(typed: &cli::Install) -> Result<Settings> {
         namespaces,
         deploy_role: typed.deploy_role.clone().unwrap_or_default(),
         rollouts: typed.rollouts,
+        webhooks: !typed.no_webhooks,
         log: typed.log.clone(),
         network_policy: !typed.no_network_policy,
         ..Settings::default()

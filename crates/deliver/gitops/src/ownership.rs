@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::reconcile::Shared;
 
+pub(crate) use argocd::noted;
 pub use argocd::{ArgoCd, NOTE, argo_cd, follow_argo_cd, release_claim};
 
 /// How long to wait where a list failed.
@@ -30,6 +31,16 @@ pub enum Claim {
     All,
     /// Applications that were taken from Argo CD.
     Taken,
+}
+
+impl Claim {
+    /// Whether it has an Application in it.
+    pub(crate) fn covers(self, application: &Value) -> bool {
+        match self {
+            Claim::All => true,
+            Claim::Taken => takeover::stage(application) == Stage::Taken,
+        }
+    }
 }
 
 /// What this controller may look after, which may change.
@@ -56,10 +67,7 @@ impl Ownership {
 
     /// Whether an Application is this controller's.
     pub(crate) fn covers(&self, application: &Value) -> bool {
-        match self.now() {
-            Claim::All => true,
-            Claim::Taken => takeover::stage(application) == Stage::Taken,
-        }
+        self.now().covers(application)
     }
 }
 

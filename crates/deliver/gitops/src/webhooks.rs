@@ -8,7 +8,7 @@ mod server;
 mod standby;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use webhooks::{Event, Host, Refusal};
 
+use crate::GitOps;
 use crate::beside::Snapshot;
 use crate::reconcile::Shared;
 use crate::sets::Sets;
@@ -48,17 +49,37 @@ struct Inner {
     client: Client,
     /// Where Applications live.
     namespace: String,
-    role: Role,
+    leader: RwLock<Option<Leader>>,
     small: Semaphore,
     large: Semaphore,
 }
 
-/// What the replica that takes a webhook does.
-enum Role {
-    /// Its controller is the one that acts.
-    Leader { shared: Arc<Shared>, sets: Arc<Sets>, told: mpsc::Sender<String> },
-    /// Another's is.
-    Standby,
+/// The controller of this process. It is not kept alive by whoever takes webhooks.
+#[derive(Clone)]
+struct Leader {
+    shared: Weak<Shared>,
+    sets: Weak<Sets>,
+    /// The URLs of repositories that are to be fetched.
+    told: mpsc::Sender<String>,
+}
+
+/// A controller that runs.
+struct Leading {
+    shared: Arc<Shared>,
+    sets: Arc<Sets>,
+    told: mpsc::Sender<String>,
+}
+
+impl Leader {
+    /// `None` once it ended, and as long as it does not know yet what stands beside its Applications.
+    fn leading(self) -> Option<Leading> {
+        if self.told.is_closed() {
+            return None;
+        }
+        let (shared, sets) = (self.shared.upgrade()?, self.sets.upgrade()?);
+        shared.beside.now()?;
+        Some(Leading { shared, sets, told: self.told })
+    }
 }
 
 impl std::fmt::Debug for Webhooks {
@@ -74,21 +95,38 @@ impl Webhooks {
     /// With the URLs of the repositories that are to be fetched.
     pub(crate) fn new(shared: &Arc<Shared>, sets: &Arc<Sets>) -> (Self, mpsc::Receiver<String>) {
         let (told, urls) = mpsc::channel(WAITING);
-        let (client, namespace) = (shared.client.clone(), shared.settings.namespace.clone());
-        let role = Role::Leader { shared: Arc::clone(shared), sets: Arc::clone(sets), told };
-        (Self::of(client, namespace, role), urls)
+        let webhooks = Self::standby(shared.client.clone(), &shared.settings.namespace);
+        webhooks.lead_by(Leader { shared: Arc::downgrade(shared), sets: Arc::downgrade(sets), told });
+        (webhooks, urls)
     }
 
     /// For a replica whose controller does not run: whoever leads is told through the API, by the annotations that ask
     /// for a refresh.
     #[must_use]
     pub fn standby(client: Client, namespace: &str) -> Self {
-        Self::of(client, namespace.to_owned(), Role::Standby)
+        let (small, large) = (Semaphore::new(SMALL_BODIES), Semaphore::new(LARGE_BODIES));
+        let (namespace, leader) = (namespace.to_owned(), RwLock::default());
+        Self(Arc::new(Inner { client, namespace, leader, small, large }))
     }
 
-    fn of(client: Client, namespace: String, role: Role) -> Self {
-        let (small, large) = (Semaphore::new(SMALL_BODIES), Semaphore::new(LARGE_BODIES));
-        Self(Arc::new(Inner { client, namespace, role, small, large }))
+    /// From now on what is taken is for this controller, until it ends; then whoever leads is told through the API again.
+    ///
+    /// The client stays the one that these webhooks began with, so that nothing here depends on the controller's
+    /// connections, which may be cut off.
+    pub fn lead(&self, controller: &GitOps) {
+        let leader = controller.webhooks.0.leader.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(leader) = leader {
+            self.lead_by(leader);
+        }
+    }
+
+    fn lead_by(&self, leader: Leader) {
+        *self.0.leader.write().unwrap_or_else(PoisonError::into_inner) = Some(leader);
+    }
+
+    fn leading(&self) -> Option<Leading> {
+        let leader = self.0.leader.read().unwrap_or_else(PoisonError::into_inner).clone();
+        leader.and_then(Leader::leading)
     }
 
     /// Serves until shutdown over plain HTTP; whoever offers it to the outside puts TLS before it.
@@ -107,8 +145,8 @@ impl Webhooks {
             Ok(()) => (StatusCode::OK, String::new()),
             Err(refused) => refused,
         };
-        if let Role::Leader { shared, .. } = &self.0.role {
-            shared.metrics.webhook(host, status.as_u16());
+        if let Some(leading) = self.leading() {
+            leading.shared.metrics.webhook(host, status.as_u16());
         }
         if !text.is_empty() {
             text.push('\n');
@@ -155,18 +193,12 @@ impl Webhooks {
 
     /// The largest body, in bytes.
     async fn limit(&self) -> Result<usize, Answer> {
-        let unavailable = |text| failed(StatusCode::SERVICE_UNAVAILABLE, text);
-        let limit = match &self.0.role {
-            Role::Leader { shared, .. } => {
-                let beside = shared.beside.now();
-                beside.ok_or_else(|| unavailable("the controller is starting"))?.settings().webhook_limit
-            }
-            Role::Standby => {
-                let settings = Snapshot::settings_of(&self.0.client, &self.0.namespace).await;
-                settings.map_err(|_| unavailable("argocd-cm cannot be read"))?.webhook_limit
-            }
-        };
-        Ok(limit.0)
+        if let Some(beside) = self.leading().and_then(|leading| leading.shared.beside.now()) {
+            return Ok(beside.settings().webhook_limit.0);
+        }
+        let settings = Snapshot::settings_of(&self.0.client, &self.0.namespace).await;
+        let unreadable = |_| failed(StatusCode::SERVICE_UNAVAILABLE, "argocd-cm cannot be read");
+        Ok(settings.map_err(unreadable)?.webhook_limit.0)
     }
 
     /// The body, if it is no larger than it may be and comes in time, and the turn that its memory takes.
@@ -209,15 +241,15 @@ impl Webhooks {
             Event::Ping | Event::PullRequest(_) => "",
         };
         tracing::info!(%host, repository, "a webhook was taken");
-        let told = match (&self.0.role, event) {
+        let told = match (self.leading(), event) {
             (_, Event::Ping) => true,
-            (Role::Leader { shared, sets, told }, Event::Push(push)) => {
+            (Some(Leading { shared, sets, told }), Event::Push(push)) => {
                 let mut urls = shared.pushed(push);
                 urls.extend(sets.pushed(push));
                 urls.into_iter().fold(true, |all, url| all & told.try_send(url).is_ok())
             }
-            (Role::Leader { sets, .. }, Event::PullRequest(pull)) => sets.pulled(pull),
-            (Role::Standby, event) => {
+            (Some(Leading { sets, .. }), Event::PullRequest(pull)) => sets.pulled(pull),
+            (None, event) => {
                 let telling = standby::tell(&self.0.client, &self.0.namespace, event);
                 let told = tokio::time::timeout(ARRIVAL, telling).await;
                 let told = told.map_err(|_| "it took too long".to_owned());

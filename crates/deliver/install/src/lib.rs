@@ -31,6 +31,8 @@ pub const NAME: &str = "mainstay";
 pub const PART_OF: &str = "app.kubernetes.io/part-of";
 /// The port of health and metrics.
 pub const PORT: u16 = 8082;
+/// The port on which the container takes webhooks; their Service has HTTP's own.
+pub const WEBHOOK_PORT: u16 = 8090;
 
 /// What is installed comes from these.
 #[derive(Debug, Clone)]

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::source::{Source, each};
-use crate::{NAME, PART_OF, PORT, Parts};
+use crate::source::{Source, each, is_set};
+use crate::{NAME, PART_OF, PORT, Parts, WEBHOOK_PORT};
 
 /// The label of definitions that an installation brought, and may therefore change.
 pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -43,17 +43,6 @@ pub(crate) enum How {
 }
 
 const ALWAYS: When = When { set: &[], unset: &[], how: How::Once };
-
-fn is_set(values: &Value, setting: &str) -> bool {
-    match &values[setting] {
-        Value::Null => false,
-        Value::Bool(set) => *set,
-        Value::String(text) => !text.is_empty(),
-        Value::Array(list) => !list.is_empty(),
-        Value::Object(map) => !map.is_empty(),
-        Value::Number(number) => number.as_i64() != Some(0),
-    }
-}
 
 impl Template {
     fn new(file: &'static str, when: When, make: impl Fn(Source<'_>) -> Value + 'static) -> Self {
@@ -141,9 +130,13 @@ pub(crate) fn templates(parts: &Parts) -> Vec<Template> {
     ];
     all.extend(permissions(parts));
     let version = parts.version.clone();
+    const WEBHOOKS: When = When { set: &["webhooks"], ..ALWAYS };
+    const OPENED: When = When { set: &["networkPolicy", "webhooks"], ..ALWAYS };
     all.extend([
         Template::new("service.yaml", ALWAYS, service),
+        Template::new("service.yaml", WEBHOOKS, webhooks_service),
         Template::new("networkpolicy.yaml", When { set: &["networkPolicy"], ..ALWAYS }, network_policy),
+        Template::new("networkpolicy.yaml", OPENED, webhooks_policy),
         Template::new("poddisruptionbudget.yaml", ALWAYS, disruption_budget),
         Template::new("deployment.yaml", ALWAYS, move |source| deployment(source, &version)),
     ]);
@@ -286,7 +279,32 @@ fn service(source: Source<'_>) -> Value {
     })
 }
 
-/// Nobody needs to connect but for health and metrics; whom the controllers connect to is what repositories name.
+/// What an Ingress leads to. Every replica takes webhooks, whoever leads.
+fn webhooks_service(source: Source<'_>) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": format!("{}-webhooks", source.name()), "namespace": source.namespace(), "labels": labels(source)},
+        "spec": {
+            "selector": selector(source),
+            "ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": WEBHOOK_PORT}],
+        },
+    })
+}
+
+/// Hosts of repositories are outside, and so may be what leads to the Service; who sent what is told by signatures.
+fn webhooks_policy(source: Source<'_>) -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": format!("{}-webhooks", source.name()), "namespace": source.namespace(), "labels": labels(source)},
+        "spec": {
+            "podSelector": {"matchLabels": selector(source)},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"ports": [{"port": WEBHOOK_PORT, "protocol": "TCP"}]}],
+        },
+    })
+}
+
+/// Nobody needs to connect but for health and metrics, and for webhooks where they are taken; whom the controllers connect to is what repositories name.
 fn network_policy(source: Source<'_>) -> Value {
     json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
@@ -345,19 +363,21 @@ fn pod(source: Source<'_>) -> Value {
 
 fn container(source: Source<'_>) -> Value {
     let get = |path: &str| json!({"path": path, "port": "metrics"});
+    let mut arguments = vec![
+        "controller".to_owned(),
+        format!("--listen=0.0.0.0:{PORT}"),
+        format!("--data-dir={DATA}/{NAME}"),
+        format!("--lease={}", source.name()),
+        source.text("--argocd-namespace=", "applicationsNamespace"),
+        source.text("--namespaces=", "namespaces"),
+        source.text("--rollouts=", "rollouts"),
+    ];
+    arguments.extend(source.entry_if("webhooks", format!("--webhooks=0.0.0.0:{WEBHOOK_PORT}")));
     json!({
         "name": "controller",
         "image": source.of("image"),
         "imagePullPolicy": source.of("imagePullPolicy"),
-        "args": [
-            "controller",
-            format!("--listen=0.0.0.0:{PORT}"),
-            format!("--data-dir={DATA}/{NAME}"),
-            format!("--lease={}", source.name()),
-            source.text("--argocd-namespace=", "applicationsNamespace"),
-            source.text("--namespaces=", "namespaces"),
-            source.text("--rollouts=", "rollouts"),
-        ],
+        "args": arguments,
         "env": [
             {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
             {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},

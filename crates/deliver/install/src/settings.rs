@@ -21,6 +21,8 @@ pub struct Settings {
     pub deploy_role: String,
     /// Whether Rollouts are run too.
     pub rollouts: bool,
+    /// Whether webhooks of repositories are taken.
+    pub webhooks: bool,
     /// What is logged, in the words of `MAINSTAY_LOG`.
     pub log: String,
     /// As in a container.
@@ -43,6 +45,7 @@ impl Default for Settings {
             namespaces: Vec::new(),
             deploy_role: String::new(),
             rollouts: false,
+            webhooks: true,
             log: "info".to_owned(),
             resources: json!({"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}),
             node_selector: json!({}),
@@ -81,7 +84,7 @@ fn names() -> Value {
 }
 
 /// All of them, in the order of `values.yaml`.
-pub(crate) const SETTINGS: [Setting; 13] = [
+pub(crate) const SETTINGS: [Setting; 14] = [
     Setting {
         name: "image",
         kind: Kind::Text,
@@ -134,6 +137,12 @@ pub(crate) const SETTINGS: [Setting; 13] = [
         schema: || json!({"type": "boolean"}),
     },
     Setting {
+        name: "webhooks",
+        kind: Kind::Scalar,
+        about: "Whether webhooks of repositories are taken, by a Service of their own, at /api/webhook.",
+        schema: || json!({"type": "boolean"}),
+    },
+    Setting {
         name: "log",
         kind: Kind::Text,
         about: "What is logged: a level, or levels by module as in info,gitops=debug.",
@@ -160,7 +169,7 @@ pub(crate) const SETTINGS: [Setting; 13] = [
     Setting {
         name: "networkPolicy",
         kind: Kind::Scalar,
-        about: "Whether connections from outside are limited to health and metrics.",
+        about: "Whether connections from outside are limited to health, metrics and webhooks.",
         schema: || json!({"type": "boolean"}),
     },
 ];
@@ -178,6 +187,7 @@ impl Settings {
             "namespaces": self.namespaces,
             "deployRole": self.deploy_role,
             "rollouts": self.rollouts,
+            "webhooks": self.webhooks,
             "log": self.log,
             "resources": self.resources,
             "nodeSelector": self.node_selector,

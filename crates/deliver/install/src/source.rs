@@ -6,6 +6,20 @@ use crate::settings::{Kind, SETTINGS};
 
 /// Begins and ends what stands for a value in a template. No value of ours contains it.
 const MARK: &str = "__";
+/// Begins the name in a mark that decides about the line it stands in.
+const CONDITION: char = '?';
+
+/// Whether a setting is neither false nor empty, as Helm's `if` has it.
+pub(crate) fn is_set(values: &Value, setting: &str) -> bool {
+    match &values[setting] {
+        Value::Null => false,
+        Value::Bool(set) => *set,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(map) => !map.is_empty(),
+        Value::Number(number) => number.as_i64() != Some(0),
+    }
+}
 
 /// What answers for the values of an object.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +53,14 @@ impl Source<'_> {
                 }
                 other => format!("{before}{other}"),
             },
+        }
+    }
+
+    /// An entry of a list that is there only if a setting is neither false nor empty.
+    pub(crate) fn entry_if(&self, setting: &str, entry: String) -> Option<String> {
+        match self {
+            Source::Chart => Some(format!("{}{entry}", mark(&format!("{CONDITION}{setting}")))),
+            Source::Values { values, .. } => is_set(values, setting).then_some(entry),
         }
     }
 
@@ -84,6 +106,12 @@ fn fill_line(line: &str) -> String {
     let start = line[..first].rfind(' ').map_or(0, |space| space + 1);
     let (head, scalar) = line.split_at(start);
     let pieces: Vec<&str> = scalar.split(MARK).collect();
+    if let ["", condition, entry] = pieces[..]
+        && let Some(setting) = condition.strip_prefix(CONDITION)
+    {
+        let spaces = &head[..head.len() - head.trim_start().len()];
+        return format!("{spaces}{{{{- if $.Values.{setting} }}}}\n{head}{entry}\n{spaces}{{{{- end }}}}");
+    }
     if let ["", name, ""] = pieces[..] {
         return whole(head, name);
     }
@@ -140,10 +168,11 @@ mod tests {
     #[test]
     fn marks_become_expressions() {
         let text = "image: __image__\nreplicas: __replicas__\nname: __Release.Name__-deploy\nargs:\n- --namespaces=__namespaces__\n\
-                    - plain\nspec:\n  tolerations: __tolerations__\n";
+                    - __?webhooks__--webhooks=1\n- plain\nspec:\n  tolerations: __tolerations__\n";
         let filled = "image: {{ required \"image: name the image, as in registry.example.org/mainstay:0.1.0\" .Values.image | quote }}\n\
                       replicas: {{ .Values.replicas }}\nname: {{ printf \"%s-deploy\" $.Release.Name | quote }}\nargs:\n\
-                      - {{ printf \"--namespaces=%s\" (join \",\" $.Values.namespaces) | quote }}\n- plain\nspec:\n  \
+                      - {{ printf \"--namespaces=%s\" (join \",\" $.Values.namespaces) | quote }}\n\
+                      {{- if $.Values.webhooks }}\n- --webhooks=1\n{{- end }}\n- plain\nspec:\n  \
                       {{- with .Values.tolerations }}\n  tolerations:\n    {{- toYaml . | nindent 4 }}\n  {{- end }}\n";
         assert_eq!(fill(text), filled);
     }

@@ -66,6 +66,7 @@ fn settings_of(settings: &[(&str, Value)]) -> Settings {
             "namespaces" => all.namespaces = serde_json::from_value(value.clone()).unwrap(),
             "deployRole" => all.deploy_role = value.as_str().unwrap().to_owned(),
             "rollouts" => all.rollouts = value == true,
+            "webhooks" => all.webhooks = value == true,
             "networkPolicy" => all.network_policy = value == true,
             "applicationsNamespace" => all.applications_namespace = value.as_str().unwrap().to_owned(),
             "replicas" => all.replicas = u32::try_from(value.as_u64().unwrap()).unwrap(),
@@ -80,12 +81,14 @@ fn settings_of(settings: &[(&str, Value)]) -> Settings {
 
 #[test]
 fn the_chart_renders_to_the_manifests() {
-    let cases: [&[(&str, Value)]; 7] = [
+    let cases: [&[(&str, Value)]; 9] = [
         &[],
         &[("namespaces", json!(["shop", "web"]))],
         &[("namespaces", json!(["shop"])), ("deployRole", json!("edit"))],
         &[("deployRole", json!("platform: all \"of\" it")), ("replicas", json!(3))],
         &[("rollouts", json!(true)), ("networkPolicy", json!(false)), ("resources", json!({}))],
+        &[("webhooks", json!(false))],
+        &[("webhooks", json!(true)), ("networkPolicy", json!(false))],
         &[("applicationsNamespace", json!("mainstay"))],
         &[
             ("tolerations", json!([{"key": "a", "operator": "Exists"}])),
@@ -159,4 +162,22 @@ fn a_list_of_namespaces_leaves_no_right_elsewhere() {
             _ => assert!(resources().all(|resource| resource != "deploy"), "{object}"),
         }
     }
+}
+
+#[test]
+fn webhooks_are_taken_unless_told_otherwise() {
+    let named_so = |settings: &Settings| {
+        let all = manifests(&parts(), settings);
+        let names = all.iter().filter(|object| object["metadata"]["name"] == "mainstay-webhooks");
+        let mut kinds: Vec<String> =
+            names.map(|object| object["kind"].as_str().unwrap().to_owned()).collect();
+        let deployment = all.iter().find(|object| object["kind"] == "Deployment").unwrap();
+        let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+        let words = arguments.as_array().unwrap().iter().filter_map(Value::as_str);
+        kinds.extend(words.filter(|word| word.contains("webhooks")).map(str::to_owned));
+        kinds
+    };
+    assert_eq!(named_so(&named()), ["Service", "NetworkPolicy", "--webhooks=0.0.0.0:8090"]);
+    let closed = Settings { webhooks: false, ..named() };
+    assert_eq!(named_so(&closed), [""; 0]);
 }

@@ -12,6 +12,10 @@ pub(crate) struct Controller {
     /// The address of /healthz, /readyz and /metrics.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8082")]
     pub(crate) listen: SocketAddr,
+    /// Take webhooks of repositories at this address; they are sent to /api/webhook over plain HTTP
+    /// [default: none are taken].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) webhooks: Option<SocketAddr>,
     /// The Lease by which one of several processes leads.
     #[arg(long, value_name = "NAME", default_value = install::NAME)]
     pub(crate) lease: String,
@@ -99,6 +103,9 @@ pub(crate) struct Install {
     /// A Secret for pulling the image (repeatable).
     #[arg(long = "pull-secret", value_name = "NAME")]
     pub(crate) pull_secrets: Vec<String>,
+    /// Take no webhooks of repositories.
+    #[arg(long)]
+    pub(crate) no_webhooks: bool,
     /// Leave connections from outside unlimited.
     #[arg(long)]
     pub(crate) no_network_policy: bool,

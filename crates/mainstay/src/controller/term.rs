@@ -1,7 +1,6 @@
 //! One term as leader.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -14,6 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::Standby;
 use super::health::Health;
 use crate::cli;
 use crate::data_dir::DataDir;
@@ -65,6 +65,11 @@ impl Site {
         })
     }
 
+    /// Of the Applications.
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     fn scope(&self) -> Scope {
         Scope { namespaces: self.namespaces.clone(), cluster_resources: false }
     }
@@ -88,14 +93,14 @@ impl Drop for Term {
 }
 
 impl Term {
-    pub(crate) fn begin(site: Arc<Site>, health: Arc<Health>) -> Result<Self> {
+    pub(super) fn begin(standby: Standby) -> Result<Self> {
         let runtime = Builder::new_multi_thread().enable_all().thread_name("term").build();
         let runtime = runtime.context("start a runtime for the controllers")?;
         let stop = CancellationToken::new();
         let (sender, ended) = oneshot::channel();
         let told = stop.clone();
         runtime.spawn(async move {
-            let result = lead(&site, &health, &told).await;
+            let result = lead(&standby, &told).await;
             let _ = sender.send(result);
         });
         Ok(Self { runtime: Some(runtime), stop, ended, over: false })
@@ -122,7 +127,8 @@ impl Term {
     }
 }
 
-async fn lead(site: &Site, health: &Health, stop: &CancellationToken) -> Result<()> {
+async fn lead(standby: &Standby, stop: &CancellationToken) -> Result<()> {
+    let Standby { site, health, webhooks } = standby;
     let client = site.client().await?;
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
@@ -147,6 +153,9 @@ async fn lead(site: &Site, health: &Health, stop: &CancellationToken) -> Result<
     };
     let controller = GitOps::new(gitops::Config { client: client.clone(), repositories, charts, settings });
     health.counts(controller.metrics());
+    if let Some(webhooks) = webhooks {
+        webhooks.lead(&controller);
+    }
     let mut tasks = Tasks::new();
     let (namespace, token) = (site.namespace.clone(), tasks.token());
     let looking = gitops::follow_argo_cd(client.clone(), namespace, site.scope(), claims, token);

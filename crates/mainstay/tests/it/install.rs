@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use test_kit::eventually;
 
 use crate::platform::Platform;
-use place::{Controller, Place, SOON};
+use place::{Controller, Place, SOON, URL};
 
 /// Everything that the rules of the namespace of the Applications are for.
 const SETS: &str = "\
@@ -125,6 +125,56 @@ async fn one_leads_and_another_takes_over() {
     assert_eq!(left, "");
     let kept = place.kubectl(&["get", "applications", "--namespace=argocd", "--output=name"]);
     assert!(kept.contains("shop"), "Applications stay: {kept}");
+}
+
+/// The hosts of repositories reach any of the processes by the Service: what one is told, whoever leads looks at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn webhooks_reach_whoever_leads() {
+    const COUNTED: &str = r#"mainstay_webhooks_total{host="GitLab",status="200"}"#;
+    let place = Place::find().await;
+    place.install_narrow();
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: argocd-secret, namespace: argocd}\n\
+                  stringData: {webhook.gitlab.secret: pass-word}\n";
+    place.apply(secret);
+    let mut first = Controller::start(&place, &[]);
+    first.is_ready("leads");
+    let mut second = Controller::start(&place, &[]);
+    second.is_ready("stands by");
+    place.apply(&place.application("shop", "shop"));
+    place.synced("shop", "one");
+
+    assert_eq!(second.push("anybody", URL), 400);
+    let looked = || {
+        let path = "jsonpath={.status.reconciledAt}";
+        place.kubectl(&["get", "application", "shop", "--namespace=argocd", "--output", path])
+    };
+    let before = looked();
+    // The status has whole seconds: one that is told at once may change nothing in it.
+    eventually("whoever leads looks at what the standby was told", SOON, || {
+        assert_eq!(second.push("pass-word", URL), 200);
+        let now = looked();
+        if now == before { Err(now) } else { Ok(()) }
+    });
+    assert!(!second.metrics().contains(COUNTED));
+
+    assert_eq!(first.push("anybody", URL), 400);
+    assert_eq!(first.push("pass-word", URL), 200);
+    assert!(first.metrics().contains(&format!("{COUNTED} 1")), "{}", first.metrics());
+
+    // What was a standby acts by itself once it leads.
+    first.signal(Signal::SIGTERM);
+    second.is_ready("leads");
+    eventually("the new leader takes webhooks for itself", SOON, || {
+        assert_eq!(second.push("pass-word", URL), 200);
+        let metrics = second.metrics();
+        if metrics.contains(COUNTED) { Ok(()) } else { Err(metrics) }
+    });
+    place.commit("two");
+    place.synced("shop", "two");
+    for controller in [&first, &second] {
+        controller.was_never_refused();
+    }
+    second.signal(Signal::SIGTERM);
 }
 
 /// A leader that is refused its lease stops in time, says so, and leads again when it gets it back.

@@ -82,6 +82,15 @@ pub async fn release_claim(client: &Client, namespace: &str) -> Result<(), clien
     Api::new(client, &resource::CONFIG_MAPS).delete_if_exists(&key, &DeleteOptions::default()).await
 }
 
+/// What the note leaves to whoever does not watch for an Argo CD.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) async fn noted(client: &Client, namespace: &str) -> Result<Claim, client::Error> {
+    let note = Api::new(client, &resource::CONFIG_MAPS).find(&Key::namespaced(namespace, NOTE)).await?;
+    Ok(if note.is_some() { Claim::Taken } else { Claim::All })
+}
+
 /// What is known so far.
 #[derive(Debug, Default)]
 struct Known {

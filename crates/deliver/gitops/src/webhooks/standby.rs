@@ -1,4 +1,5 @@
-//! A replica that does not lead: it has whoever leads look, by the annotations with which people ask for a refresh.
+//! A replica that does not lead: it has whoever leads look, by the annotations with which people ask for a refresh. What is
+//! an Argo CD's is left alone, as whoever leads does.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +7,11 @@ use client::dynamic::{ListOptions, Patch, PatchOptions};
 use client::{Api, Client, Key, ResourceType, resource};
 use objects::{Value, meta};
 use serde_json::json;
-use sync::annotations::{MANIFEST_GENERATE_PATHS, REFRESH, SKIP_RECONCILE};
+use sync::annotations::{MANIFEST_GENERATE_PATHS, REFRESH};
+use sync::takeover::{self, Stage};
 use webhooks::{Event, Push, refresh_paths};
 
+use crate::ownership::{self, Claim};
 use crate::sets;
 
 /// So many Applications of one repository are asked to look. One that does has it fetched, and what moved wakes the
@@ -22,29 +25,41 @@ const DEEPEST: usize = 8;
 /// # Errors
 /// If the API does not answer.
 pub(super) async fn tell(client: &Client, namespace: &str, event: &Event) -> Result<(), client::Error> {
+    if matches!(event, Event::Ping) {
+        return Ok(());
+    }
+    let claim = ownership::noted(client, namespace).await?;
     match event {
         Event::Ping => Ok(()),
         Event::Push(push) => {
-            applications(client, namespace, push).await?;
+            applications(client, namespace, claim, push).await?;
             let text = |block: &Value, field: &str| block[field].as_str().unwrap_or_default().to_owned();
             let concerned = |kind: &str, block: &Value| {
                 kind == "git" && push.is_of(&text(block, "repoURL")) && push.moves(&text(block, "revision"))
             };
-            application_sets(client, namespace, &concerned).await
+            application_sets(client, namespace, claim, &concerned).await
         }
         Event::PullRequest(pull) => {
             let concerned = |kind: &str, block: &Value| kind == "pullRequest" && pull.concerns(block);
-            application_sets(client, namespace, &concerned).await
+            application_sets(client, namespace, claim, &concerned).await
         }
     }
 }
 
-async fn applications(client: &Client, namespace: &str, push: &Push) -> Result<(), client::Error> {
+async fn applications(
+    client: &Client,
+    namespace: &str,
+    claim: Claim,
+    push: &Push,
+) -> Result<(), client::Error> {
     let api = Api::new(client, &resource::APPLICATIONS);
     let mut asked: BTreeMap<String, usize> = BTreeMap::new();
     for application in api.list_all(Some(namespace), &ListOptions::all()).await?.items {
-        let skipped = meta::annotation(&application, SKIP_RECONCILE) == Some("true");
-        let Some(url) = concerned(&application, push).filter(|_| !skipped) else { continue };
+        let left_alone = takeover::skips(&application) && takeover::stage(&application) != Stage::Taken;
+        if left_alone || !claim.covers(&application) {
+            continue;
+        }
+        let Some(url) = concerned(&application, push) else { continue };
         let before = asked.entry(url.to_owned()).or_default();
         *before += 1;
         if *before <= MOST {
@@ -73,8 +88,12 @@ fn concerned<'a>(application: &'a Value, push: &Push) -> Option<&'a str> {
 async fn application_sets(
     client: &Client,
     namespace: &str,
+    claim: Claim,
     concerned: &(dyn Fn(&str, &Value) -> bool + Sync),
 ) -> Result<(), client::Error> {
+    if claim != Claim::All {
+        return Ok(());
+    }
     let api = Api::new(client, &resource::APPLICATION_SETS);
     for set in api.list_all(Some(namespace), &ListOptions::all()).await?.items {
         if asks(&set["spec"]["generators"], concerned, DEEPEST) {

@@ -35,8 +35,12 @@ async fn the_server_answers_hosts_and_nobody_else() {
     let shutdown = CancellationToken::new();
     let server = tokio::spawn(controller.webhooks().serve(listener, shutdown.clone()));
     let push = "POST /api/webhook HTTP/1.1\r\nX-GitHub-Event: push";
-    // Nothing is believed before it is known what is kept beside the Applications.
-    assert!(send(address, push, "{}").await.starts_with("503"));
+    // Before it is known what is kept beside the Applications, whoever will lead is told through the API.
+    let payload = json!({"ref": "refs/heads/main", "repository": {"html_url": "https://git.example.org/team/platform"}});
+    world.application("early", "shop", json!({})).await;
+    assert_eq!(send(address, push, &payload.to_string()).await, "200 OK ");
+    let early = world.find(&APPLICATIONS, "argocd", "early").await.unwrap();
+    assert_eq!(early["metadata"]["annotations"]["argocd.argoproj.io/refresh"], "normal");
     let running = tokio::spawn(controller.run(shutdown.clone()));
     eventually_async("the controller listens", SOON, || async {
         let answer = send(address, "POST /api/webhook HTTP/1.1\r\nX-GitHub-Event: ping", "{}").await;
@@ -49,7 +53,6 @@ async fn the_server_answers_hosts_and_nobody_else() {
         send(address, "POST /api/webhook HTTP/1.1", "{}").await,
         "400 Bad Request Unknown webhook event\n"
     );
-    let payload = json!({"ref": "refs/heads/main", "repository": {"html_url": "https://git.example.org/team/platform"}});
     assert_eq!(send(address, push, &payload.to_string()).await, "200 OK ");
     shutdown.cancel();
     server.await.unwrap();
@@ -159,6 +162,98 @@ async fn a_standby_has_whoever_leads_look() {
     let asked =
         all.iter().filter(|one| one["metadata"]["annotations"]["argocd.argoproj.io/refresh"] == "normal");
     assert_eq!(asked.count(), 1 + 20);
+    shutdown.cancel();
+    server.await.unwrap();
+}
+
+/// Where an Argo CD was seen, Applications are its own until they were taken from it, and ApplicationSets remain so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_leaves_alone_what_is_an_argo_cds() {
+    let world = World::new().await;
+    for name in ["taken", "untaken", "paused"] {
+        world.application(name, "shop", json!({})).await;
+    }
+    let annotate = async |name: &str, annotations: serde_json::Value| {
+        world.change(&APPLICATIONS, "argocd", name, json!({"metadata": {"annotations": annotations}})).await;
+    };
+    let skipped = "argocd.argoproj.io/skip-reconcile";
+    annotate("taken", json!({"mainstay/taken-from": "argocd", skipped: "true"})).await;
+    annotate("paused", json!({skipped: "true"})).await;
+    let git = json!({"git": {"repoURL": super::world::URL, "revision": "HEAD", "directories": []}});
+    world
+        .create(json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationSet",
+            "metadata": {"name": "git", "namespace": "argocd"}, "spec": {"generators": [git], "template": {
+                "metadata": {"name": "x"}, "spec": {"project": "default", "destination": {}}}}}))
+        .await;
+    let note = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": gitops::NOTE, "namespace": "argocd"}});
+    world.create(note).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let webhooks = Webhooks::standby(world.client.clone(), "argocd");
+    let server = tokio::spawn(webhooks.serve(listener, shutdown.clone()));
+    let payload = json!({"ref": "refs/heads/main", "repository": {"html_url": "https://git.example.org/team/platform"}});
+    let push = async || {
+        let head = "POST /api/webhook HTTP/1.1\r\nX-GitHub-Event: push";
+        assert_eq!(send(address, head, &payload.to_string()).await, "200 OK ");
+    };
+    let asked = async || {
+        let mut asked = Vec::new();
+        for kind in [&APPLICATIONS, &APPLICATION_SETS] {
+            for object in world.api(kind).list(Some("argocd"), &ListOptions::all()).await.unwrap().items {
+                let annotations = object["metadata"]["annotations"].to_string();
+                if annotations.contains("refresh") {
+                    asked.push(object["metadata"]["name"].as_str().unwrap().to_owned());
+                }
+            }
+        }
+        asked
+    };
+    push().await;
+    assert_eq!(asked().await, ["taken"]);
+    gitops::release_claim(&world.client, "argocd").await.unwrap();
+    push().await;
+    assert_eq!(asked().await, ["taken", "untaken", "git"]);
+    shutdown.cancel();
+    server.await.unwrap();
+}
+
+/// One process is a standby, leads for a term, and is a standby again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_leads_as_long_as_its_controller_runs() {
+    let (world, _repository) = World::with_files(&[("shop/one.yaml", &config_map("one", "1"))]).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let webhooks = Webhooks::standby(world.client.clone(), "argocd");
+    let server = tokio::spawn(webhooks.clone().serve(listener, shutdown.clone()));
+    let controller = world.controller(Settings::default());
+    let metrics = controller.metrics();
+    let counted = || {
+        let mut registry = prometheus_client::registry::Registry::default();
+        registry.register_collector(Box::new(gitops::Exposition(std::sync::Arc::clone(&metrics))));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text.contains("mainstay_webhooks_total{")
+    };
+    let ping = async || send(address, "POST /api/webhook HTTP/1.1\r\nX-GitHub-Event: ping", "{}").await;
+    webhooks.lead(&controller);
+    let term = CancellationToken::new();
+    let running = tokio::spawn(controller.run(term.clone()));
+    eventually_async("what is taken is the controller's", SOON, || async {
+        assert_eq!(ping().await, "200 OK ");
+        if counted() { Ok(()) } else { Err("not yet") }
+    })
+    .await;
+    term.cancel();
+    running.await.unwrap();
+    world.application("late", "shop", json!({})).await;
+    let payload = json!({"ref": "refs/heads/main", "repository": {"html_url": "https://git.example.org/team/platform"}});
+    let push = "POST /api/webhook HTTP/1.1\r\nX-GitHub-Event: push";
+    assert_eq!(send(address, push, &payload.to_string()).await, "200 OK ");
+    let late = world.find(&APPLICATIONS, "argocd", "late").await.unwrap();
+    assert_eq!(late["metadata"]["annotations"]["argocd.argoproj.io/refresh"], "normal");
     shutdown.cancel();
     server.await.unwrap();
 }

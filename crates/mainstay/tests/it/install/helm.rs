@@ -52,7 +52,7 @@ fn helm_renders_the_manifests() {
         String::from_utf8_lossy(&lint.stdout),
         String::from_utf8_lossy(&lint.stderr)
     );
-    let cases: [(&[&str], &[&str]); 4] = [
+    let cases: [(&[&str], &[&str]); 5] = [
         (&[], &[]),
         (
             &["--scope", "namespaces=shop,web", "--replicas", "3"],
@@ -62,6 +62,7 @@ fn helm_renders_the_manifests() {
             &["--deploy-role", "edit", "--no-network-policy", "--log", "info,gitops=debug"],
             &["--set", r"deployRole=edit,networkPolicy=false,log=info\,gitops=debug"],
         ),
+        (&["--no-webhooks"], &["--set", "webhooks=false"]),
         (&["--pull-secret", "registry"], &["--set", "imagePullSecrets[0].name=registry"]),
     ];
     for (typed, set) in cases {

@@ -15,7 +15,7 @@ use crate::platform;
 
 /// Longer than a lease lasts, on a machine that runs other tests too.
 pub(super) const SOON: Duration = Duration::from_secs(90);
-const URL: &str = "https://git.example.org/platform.git";
+pub(super) const URL: &str = "https://git.example.org/platform.git";
 
 const DEPLOYER: &str = "\
 apiVersion: rbac.authorization.k8s.io/v1
@@ -196,7 +196,11 @@ impl Place {
             let path = "jsonpath={.status.sync.status} {.spec.destination.namespace}";
             let found =
                 self.try_kubectl(&["get", "application", name, "--namespace=argocd", "--output", path])?;
-            let Some(namespace) = found.strip_prefix("Synced ") else { return Err(found) };
+            let Some(namespace) = found.strip_prefix("Synced ") else {
+                let path = "jsonpath={.status.conditions[*].message}";
+                let why = ["get", "application", name, "--namespace=argocd", "--output", path];
+                return Err(format!("{found}: {}", self.try_kubectl(&why)?));
+            };
             let path = "jsonpath={.data.value}";
             let live = self.try_kubectl(&[
                 "get",
@@ -229,17 +233,31 @@ fn admin(listening: &Listening) -> String {
     }))
 }
 
+/// Sends a request to a port of this machine; the status and the body of the answer.
+fn exchange(port: u16, request: &str) -> Result<(u16, String), String> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).map_err(|error| error.to_string())?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).map_err(|error| error.to_string())?;
+    stream.write_all(request.as_bytes()).map_err(|error| error.to_string())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).map_err(|error| error.to_string())?;
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+    status.map(|status| (status, body)).ok_or(answer)
+}
+
 /// A running `mainstay controller`.
 pub(super) struct Controller {
     child: Child,
     port: u16,
+    webhooks: u16,
     directory: TempDir,
     ended: bool,
 }
 
 impl Controller {
     pub(super) fn start(place: &Place, flags: &[&str]) -> Self {
-        let (directory, port) = (tempfile::tempdir().unwrap(), free_port());
+        let (directory, port, webhooks) = (tempfile::tempdir().unwrap(), free_port(), free_port());
         let log = fs::File::create(directory.path().join("log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_mainstay"))
             .arg("controller")
@@ -247,6 +265,7 @@ impl Controller {
             .arg(place.service_account())
             .args(["--lease-namespace", "mainstay"])
             .arg(format!("--listen=127.0.0.1:{port}"))
+            .arg(format!("--webhooks=127.0.0.1:{webhooks}"))
             .arg(format!("--source={URL}={}", place.repository.path().display()))
             .arg("--data-dir")
             .arg(directory.path().join("data"))
@@ -256,7 +275,7 @@ impl Controller {
             .stderr(log)
             .spawn()
             .expect("start mainstay");
-        Self { child, port, directory, ended: false }
+        Self { child, port, webhooks, directory, ended: false }
     }
 
     /// Waits until it says on `/readyz` that it is ready, and `leads` or `stands by`.
@@ -285,17 +304,19 @@ impl Controller {
     }
 
     fn get(&self, path: &str) -> Result<(u16, String), String> {
-        use std::io::{Read as _, Write as _};
-        let mut stream =
-            std::net::TcpStream::connect(("127.0.0.1", self.port)).map_err(|error| error.to_string())?;
-        stream.set_read_timeout(Some(Duration::from_secs(10))).map_err(|error| error.to_string())?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            .map_err(|error| error.to_string())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).map_err(|error| error.to_string())?;
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
-        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
-        status.map(|status| (status, body)).ok_or(answer)
+        exchange(self.port, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+    }
+
+    /// What it answers to a push as GitLab tells of it.
+    pub(super) fn push(&self, token: &str, repository: &str) -> u16 {
+        let payload = serde_json::json!({"object_kind": "push", "ref": "refs/heads/main",
+            "project": {"web_url": repository, "default_branch": "main"}})
+        .to_string();
+        let length = payload.len();
+        let head = "POST /api/webhook HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Gitlab-Event: Push Hook";
+        let request =
+            format!("{head}\r\nX-Gitlab-Token: {token}\r\nContent-Length: {length}\r\n\r\n{payload}");
+        exchange(self.webhooks, &request).expect("webhooks are taken").0
     }
 
     /// Ends it and waits.
