@@ -2,6 +2,7 @@
 
 mod answers;
 mod apply;
+mod owned;
 mod rollout;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use applicationsets::update::Policy;
 use applicationsets::{Generated, Known, Outcome, Question, rolling, status};
+use client::backoff::Backoff;
 use client::controller::{Action, Controller};
 use client::dynamic::{Patch, PatchOptions};
 use client::watch::WatchOptions;
@@ -27,12 +29,16 @@ use crate::error::Error;
 use crate::ownership::{self, Claim};
 use crate::reconcile::Shared;
 use answers::Answers;
+use apply::Failed;
+use owned::Index;
 use rollout::Rolled;
 
 /// Asks for generating anew, even what was found out a moment ago.
 pub(crate) const REFRESH: &str = "argocd.argoproj.io/application-set-refresh";
 /// A set that fails is tried again after this long, besides when something it depends on moves.
 const RETRY: Duration = Duration::from_secs(180);
+/// What may go well the next time is tried again after this long, then after twice as long each time, up to [`RETRY`].
+const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// A set whose host does not answer is tried again sooner.
 const RETRY_ANSWER: Duration = Duration::from_secs(30);
 /// Applications write their status often; a set looks at them no more often than this.
@@ -46,6 +52,7 @@ const LISTING: Duration = Duration::from_millis(200);
 pub(crate) struct Sets {
     pub(crate) shared: Arc<Shared>,
     answers: Answers,
+    index: Index,
     triggers: mpsc::Sender<Key>,
     memories: Mutex<BTreeMap<Key, Memory>>,
     /// Which sets use a repository, by URL.
@@ -59,6 +66,8 @@ struct Memory {
     looked: Option<Instant>,
     /// What the generators asked when they were last looked at.
     asked: BTreeSet<Question>,
+    /// Since when the API failed in what may go well the next time; `None` if it did not the last time.
+    failing: Option<Backoff>,
 }
 
 /// Whether the questions are all there are.
@@ -81,22 +90,21 @@ const RESYNC: Duration = Duration::from_secs(600);
 /// Runs until shutdown.
 pub(crate) async fn run(sets: Arc<Sets>, woken: mpsc::Receiver<Key>, shutdown: CancellationToken) {
     let shared = &sets.shared;
+    let applications = tokio::spawn(Arc::clone(&sets).follow_applications());
     let beside = tokio::spawn(Arc::clone(&sets).follow_beside());
     let claims = tokio::spawn(Arc::clone(&sets).follow_claims());
     let namespace = Some(shared.settings.namespace.clone());
-    let here = || WatchOptions { namespace: namespace.clone(), ..WatchOptions::metadata() };
+    let here = WatchOptions { namespace, ..WatchOptions::metadata() };
     let passes = Arc::clone(&sets);
     Controller::new("applicationsets", shared.client.clone())
-        .primary_with(resource::APPLICATION_SETS, here(), |object| vec![Key::of(object)])
-        .watches(resource::APPLICATIONS, here(), |application| {
-            client::controller::controller_owner(application, &resource::APPLICATION_SETS)
-        })
+        .primary_with(resource::APPLICATION_SETS, here, |object| vec![Key::of(object)])
         .triggers(woken)
         .resync(RESYNC)
         .concurrency(CONCURRENCY)
         .run(move |key| pass(Arc::clone(&passes), key), shutdown)
         .await;
     sets.stop.cancel();
+    let _ = applications.await;
     let _ = beside.await;
     let _ = claims.await;
     let mut watched = std::mem::take(&mut *lock(&sets.watched));
@@ -113,6 +121,9 @@ async fn pass(sets: Arc<Sets>, key: Key) -> Result<Action, Error> {
     if sets.shared.settings.ownership.now() != Claim::All {
         sets.forget(&key);
         return Ok(Action::Done);
+    }
+    if !sets.index.is_whole() {
+        return Ok(Action::RequeueAfter(LISTING));
     }
     if let Some(wait) = sets.too_soon(&key) {
         return Ok(Action::RequeueAfter(wait));
@@ -165,19 +176,20 @@ impl Pass<'_> {
                 return Ok(Action::RequeueAfter(RETRY));
             }
         };
-        let owned = self.owned().await?;
+        let mut owned = self.owned().await?;
         let settled = match self.roll_out(&mut report, &generated, &valid, &owned).await? {
             Rolled::Out(settled) => settled,
             Rolled::Wrong => return Ok(Action::RequeueAfter(RETRY)),
         };
         let valid: Vec<&Value> = if settled.is_empty() { valid } else { settled.iter().collect() };
-        if let Err((reason, message)) = self.apply(&generated, &valid, &owned, policy).await {
-            report.error.get_or_insert((reason.to_owned(), message));
+        let failed = self.apply(&generated, &valid, &mut owned, policy).await.err();
+        let soon = self.sets.retry_soon(self.key, failed.as_ref());
+        if let Some(failed) = failed {
+            report.error.get_or_insert((failed.reason.to_owned(), failed.message));
         }
-        let owned = self.owned().await?;
         self.write(&report, Some(&owned)).await?;
         self.clear_refresh(refresh).await?;
-        let retry = report.error.is_some().then_some(RETRY);
+        let retry = soon.or(report.error.is_some().then_some(RETRY));
         let told = generated.asked.iter().filter_map(|question| self.sets.answers.again(question)).min();
         Ok(match [generated.again, retry, told].into_iter().flatten().min() {
             Some(wait) => Action::RequeueAfter(wait),
@@ -219,15 +231,6 @@ impl Pass<'_> {
         Err(("ApplicationGenerationFromParamsError".to_owned(), message, RETRY))
     }
 
-    /// The Applications of the set as they are.
-    async fn owned(&self) -> Result<Vec<Value>, Error> {
-        let api = Api::new(&self.sets.shared.client, &resource::APPLICATIONS);
-        let all = api.list_all(self.key.namespace.as_deref(), &client::dynamic::ListOptions::all()).await?;
-        let mut owned = all.items;
-        owned.retain(|application| applicationsets::update::owns(self.set, application));
-        Ok(owned)
-    }
-
     async fn write(&self, report: &status::Report, owned: Option<&[Value]>) -> Result<(), Error> {
         let old = &self.set["status"];
         let new = status::build(old, report, owned, self.now);
@@ -262,6 +265,7 @@ impl Sets {
         let (triggers, woken) = mpsc::channel(TRIGGERS);
         let sets = Self {
             answers: Answers::new(shared),
+            index: Index::default(),
             shared: Arc::clone(shared),
             triggers,
             memories: Mutex::default(),
@@ -324,6 +328,18 @@ impl Sets {
         }
         memory.looked = Some(Instant::now());
         None
+    }
+
+    /// When to try again after a failure that may go well the next time.
+    fn retry_soon(&self, key: &Key, failed: Option<&Failed>) -> Option<Duration> {
+        let mut memories = lock(&self.memories);
+        let memory = memories.entry(key.clone()).or_default();
+        if !failed.is_some_and(|failed| failed.retryable) {
+            memory.failing = None;
+            return None;
+        }
+        let backoff = memory.failing.get_or_insert_with(|| Backoff::new(FIRST_RETRY, RETRY));
+        Some(backoff.next_wait())
     }
 
     fn forget(&self, key: &Key) {

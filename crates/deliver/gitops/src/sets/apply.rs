@@ -10,15 +10,44 @@ use client::{Api, Key, resource};
 use objects::{Value, meta, patch};
 use serde_json::json;
 
-use super::Pass;
+use super::{Pass, owned};
 use crate::beside::Snapshot;
 use crate::error::Error;
 
 /// What makes the set wait for its Applications when it is deleted.
 pub(super) const FINALIZER: &str = "resources-finalizer.argocd.argoproj.io";
 
-/// Reason and message of a condition.
-type Failed = (&'static str, String);
+/// What went wrong, as a condition says it.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) reason: &'static str,
+    pub(super) message: String,
+    /// Whether it may go well the next time, for one of the Applications at least.
+    pub(super) retryable: bool,
+}
+
+/// Why one Application is not as it should be.
+struct Problem {
+    message: String,
+    retryable: bool,
+}
+
+impl From<client::Error> for Problem {
+    fn from(error: client::Error) -> Self {
+        Self { message: error.message(), retryable: error.retryable() }
+    }
+}
+
+impl From<String> for Problem {
+    fn from(message: String) -> Self {
+        Self { message, retryable: false }
+    }
+}
+
+/// The first of them is told.
+fn note(failed: &mut Option<Failed>, reason: &'static str, Problem { message, retryable }: Problem) {
+    failed.get_or_insert(Failed { reason, message, retryable }).retryable |= retryable;
+}
 
 impl Pass<'_> {
     /// The Applications that may be created and updated, and what is wrong with the others.
@@ -60,76 +89,103 @@ impl Pass<'_> {
         (valid, message)
     }
 
-    /// Makes the Applications as they were generated, as far as the policy lets.
+    /// Makes the Applications as they were generated, as far as the policy lets. Those that the set owns are what they
+    /// became afterwards.
     pub(super) async fn apply(
         &self,
         generated: &Generated,
         valid: &[&Value],
-        owned: &[Value],
+        owned: &mut Vec<Value>,
         policy: Policy,
     ) -> Result<(), Failed> {
-        let mut first = Ok(());
+        let mut failed = None;
         let mut valid = valid.to_vec();
         valid.sort_by_key(|application| meta::name(application));
         for application in valid {
-            let there = owned.iter().any(|live| meta::name(live) == meta::name(application));
-            if there && !policy.update {
+            let live = owned::named(owned, meta::name(application));
+            if live.is_some() && !policy.update {
                 continue;
             }
             let reason = if policy.update { "UpdateApplicationError" } else { "CreateApplicationError" };
-            if let Err(message) = self.create_or_update(application).await {
-                first = first.and(Err((reason, message)));
+            match self.create_or_update(application, live).await {
+                Ok(Some(written)) => {
+                    self.sets.index.add(self.key, Key::of(&written));
+                    owned::put(owned, written);
+                }
+                Ok(None) => {}
+                Err(problem) => note(&mut failed, reason, problem),
             }
         }
         if policy.delete {
             let wanted: BTreeSet<&str> = generated.applications.iter().map(meta::name).collect();
-            for live in owned.iter().filter(|live| !wanted.contains(meta::name(live))) {
-                if let Err(error) = self.delete_application(live).await {
-                    first = first.and(Err(("DeleteApplicationError", error.message())));
+            let mut left = Vec::with_capacity(owned.len());
+            for live in owned.drain(..) {
+                if wanted.contains(meta::name(&live)) {
+                    left.push(live);
+                    continue;
+                }
+                match self.delete_application(&live).await {
+                    Ok(going) => left.extend(going),
+                    Err(error) => {
+                        note(&mut failed, "DeleteApplicationError", error.into());
+                        left.push(live);
+                    }
                 }
             }
+            *owned = left;
         }
-        first
+        failed.map_or(Ok(()), Err)
     }
 
-    async fn create_or_update(&self, generated: &Value) -> Result<(), String> {
+    /// What was written, if anything was. `owned` is the live Application where the set owns it.
+    async fn create_or_update(
+        &self,
+        generated: &Value,
+        owned: Option<&Value>,
+    ) -> Result<Option<Value>, Problem> {
         let api = Api::new(&self.sets.shared.client, &resource::APPLICATIONS);
         let key = Key::of(generated);
         let name = &key.name;
         let events = &self.sets.shared.events;
-        let Some(live) = api.find(&key).await.map_err(|error| error.message())? else {
+        let found = match owned {
+            Some(_) => None,
+            None => api.find(&key).await?,
+        };
+        let Some(live) = owned.or(found.as_ref()) else {
             let created = update::created(self.set, generated);
             return match api.create(&created).await {
-                Ok(_) => {
+                Ok(written) => {
                     let text = format!("created Application {name:?}");
                     events.normal(self.set, "created", &text).await;
-                    Ok(())
+                    Ok(Some(written))
                 }
                 // Somebody was faster: the event of that brings us here again.
-                Err(error) if error.is_already_exists() => Ok(()),
-                Err(error) => Err(error.message()),
+                Err(error) if error.is_already_exists() => Ok(None),
+                Err(error) => Err(error.into()),
             };
         };
-        let new = update::updated(self.set, generated, &live)?;
-        let change = patch::merge_diff(&live, &new);
+        let new = update::updated(self.set, generated, live)?;
+        let change = patch::merge_diff(live, &new);
         if change.as_object().is_some_and(serde_json::Map::is_empty) {
-            return Ok(());
+            return Ok(None);
         }
         let manager = PatchOptions::manager("argocd-applicationset-controller");
         match api.patch(&key, &Patch::Merge(change), &manager).await {
-            Ok(_) => {
+            Ok(written) => {
                 let text = format!("updated Application {name:?}");
                 events.normal(self.set, "updated", &text).await;
-                Ok(())
+                Ok(Some(written))
             }
-            Err(error) if error.is_not_found() => Ok(()),
-            Err(error) => Err(error.message()),
+            // Somebody deleted it: the event of that brings us here again.
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 
-    pub(super) async fn delete_application(&self, live: &Value) -> Result<(), client::Error> {
+    /// The Application as far as it is still there, waiting for its finalizers.
+    pub(super) async fn delete_application(&self, live: &Value) -> Result<Option<Value>, client::Error> {
         if meta::is_deleting(live) {
-            return Ok(());
+            return Ok(Some(live.clone()));
         }
         let api = Api::new(&self.sets.shared.client, &resource::APPLICATIONS);
         let options =
@@ -137,7 +193,8 @@ impl Pass<'_> {
         api.delete_if_exists(&Key::of(live), &options.only(meta::uid(live))).await?;
         let text = format!("Deleted Application {:?}", meta::name(live));
         self.sets.shared.events.normal(self.set, "Deleted", &text).await;
-        Ok(())
+        let left = api.find(&Key::of(live)).await?;
+        Ok(left.filter(|left| meta::uid(left) == meta::uid(live)))
     }
 
     /// The set is going: Applications that it may not delete become nobody's, and its finalizer is taken off.

@@ -1,11 +1,15 @@
 //! ApplicationSets: generators, policies, what an update keeps.
 
+use std::time::{Duration, Instant};
+
 use client::Key;
 use client::dynamic::{DeleteOptions, ListOptions};
 use client::resource::{APPLICATION_SETS, APPLICATIONS, CONFIG_MAPS};
-use gitops::Settings;
+use gitops::{GitOps, Settings};
 use serde_json::{Value, json};
-use test_kit::{Cluster, eventually_async};
+use test_kit::{Cluster, Faults, Trouble, eventually_async};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::clusters::secret;
 use super::world::{SOON, URL, World, automated, config_map};
@@ -387,4 +391,78 @@ async fn refresh(world: &World) {
     world
         .change(&APPLICATION_SETS, "argocd", "previews", json!({"metadata": {"annotations": annotations}}))
         .await;
+}
+
+/// A controller of a world whose requests go through a transport that notes them, and may go wrong.
+fn watched(world: &World, faults: &Faults) -> (CancellationToken, JoinHandle<()>) {
+    let controller = GitOps::new(gitops::Config {
+        client: faults.client(&world.account()),
+        repositories: world.repositories.clone(),
+        charts: world.charts.clone(),
+        settings: Settings::default(),
+    });
+    let shutdown = CancellationToken::new();
+    (shutdown.clone(), tokio::spawn(controller.run(shutdown)))
+}
+
+const HERE: &str = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_costs_what_belongs_to_the_set() {
+    let (world, _repository) = shop().await;
+    for number in 0..20 {
+        world.application(&format!("other-{number:02}"), "shop", json!({})).await;
+    }
+    let faults = Faults::none();
+    let (shutdown, running) = watched(&world, &faults);
+    world.create(set("set", list(&["a", "b"]))).await;
+    let told = |set: Option<&Value>| {
+        let resources = set.map(|set| &set["status"]["resources"]);
+        resources.is_some_and(|list| [0, 1].into_iter().all(|at| list[at]["status"] == "Synced"))
+    };
+    world.object(&APPLICATION_SETS, "argocd", "set", told).await;
+    for number in 0..20 {
+        let looked = |one: &Value| one["status"]["reconciledAt"].is_string();
+        world.until(&format!("other-{number:02}"), "it was looked at", looked).await;
+    }
+    let before = faults.calls().len();
+    let refresh = "argocd.argoproj.io/application-set-refresh";
+    let asked = json!({"metadata": {"annotations": {refresh: "true"}}});
+    world.change(&APPLICATION_SETS, "argocd", "set", asked).await;
+    let looked =
+        |set: Option<&Value>| set.is_some_and(|set| set["metadata"]["annotations"].get(refresh).is_none());
+    world.object(&APPLICATION_SETS, "argocd", "set", looked).await;
+    let calls = faults.calls().split_off(before);
+    let lists = calls.iter().filter(|call| **call == format!("GET {HERE}")).count();
+    assert_eq!(lists, 0, "{calls:?}");
+    for name in ["a", "b"] {
+        let reads = calls.iter().filter(|call| **call == format!("GET {HERE}/{name}")).count();
+        // The look itself, and one at what it wrote.
+        assert!((1..=2).contains(&reads), "{name}: {calls:?}");
+    }
+    shutdown.cancel();
+    running.await.unwrap();
+}
+
+/// What an API refuses now and may not refuse the next time is tried again soon.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_for_a_moment_is_tried_again_soon() {
+    let (world, _repository) = shop().await;
+    let faults = Faults::none();
+    let (shutdown, running) = watched(&world, &faults);
+    for trouble in [Trouble::ServerError, Trouble::TimeoutBefore] {
+        faults.plan(&format!("POST {HERE}"), trouble);
+    }
+    let begun = Instant::now();
+    world.create(set("set", list(&["a", "b"]))).await;
+    applications(&world, &["a", "b"]).await;
+    faults.plan(&format!("DELETE {HERE}/b"), Trouble::Conflict);
+    generators(&world, "set", list(&["a"])).await;
+    applications(&world, &["a"]).await;
+    condition(&world, "set", "ErrorOccurred", "False", "").await;
+    assert_eq!(faults.troubles().values().sum::<u32>(), 3, "{:?}", faults.troubles());
+    // Without that it would be the three minutes after which a set that is wrong is looked at again.
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    shutdown.cancel();
+    running.await.unwrap();
 }
