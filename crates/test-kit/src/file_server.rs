@@ -16,8 +16,30 @@ pub struct FileServer {
     address: SocketAddr,
     scheme: &'static str,
     seen: Arc<Mutex<Vec<Seen>>>,
+    broken: Arc<Mutex<Option<Broken>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// How an answer breaks off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileFault {
+    /// Shorter than its length says.
+    Short,
+    /// In chunks, of which the last one never comes.
+    Chunked,
+    /// Without a word of its length, as if that were the end.
+    Unsaid,
+}
+
+/// Answers that break off.
+#[derive(Debug, Clone)]
+struct Broken {
+    /// How their paths end.
+    suffix: String,
+    fault: FileFault,
+    /// So many bytes arrive.
+    keep: usize,
 }
 
 /// How a [`FileServer`] answers.
@@ -53,8 +75,13 @@ impl FileServer {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let scheme = if serving.tls.is_some() { "https" } else { "http" };
-        let (seen, stop) = (Arc::default(), Arc::new(AtomicBool::new(false)));
-        let server = Server { directory: directory.to_owned(), serving, seen: Arc::clone(&seen) };
+        let (seen, broken, stop) = (Arc::default(), Arc::default(), Arc::new(AtomicBool::new(false)));
+        let server = Server {
+            directory: directory.to_owned(),
+            serving,
+            seen: Arc::clone(&seen),
+            broken: Arc::clone(&broken),
+        };
         let (server, stopped) = (Arc::new(server), Arc::clone(&stop));
         let thread = std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -66,13 +93,24 @@ impl FileServer {
                 std::thread::spawn(move || server.connection(stream).ok());
             }
         });
-        Self { address, scheme, seen, stop, thread: Some(thread) }
+        Self { address, scheme, seen, broken, stop, thread: Some(thread) }
     }
 
     /// Without a slash at the end.
     #[must_use]
     pub fn url(&self) -> String {
         format!("{}://{}", self.scheme, self.address)
+    }
+
+    /// From now on what a path of this end leads to breaks off after so many bytes.
+    pub fn break_off(&self, suffix: &str, fault: FileFault, keep: usize) {
+        let broken = Broken { suffix: suffix.to_owned(), fault, keep };
+        *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(broken);
+    }
+
+    /// From now on all goes well.
+    pub fn heal(&self) {
+        *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// The requests answered so far, in order.
@@ -103,6 +141,7 @@ struct Server {
     directory: PathBuf,
     serving: Serving,
     seen: Arc<Mutex<Vec<Seen>>>,
+    broken: Arc<Mutex<Option<Broken>>>,
 }
 
 impl Server {
@@ -153,15 +192,21 @@ impl Server {
             }
             Some(content) => (200, format!("ETag: {etag}\r\n"), content),
         };
-        let head = format!(
-            "HTTP/1.1 {status} {}\r\nContent-Length: {}\r\nConnection: close\r\n{more}\r\n",
-            reason(status),
-            body.len()
-        );
+        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let broken = broken.filter(|broken| status == 200 && path.ends_with(&broken.suffix));
+        let sent = broken.as_ref().map_or(body, |broken| &body[..broken.keep.min(body.len())]);
+        let framing = match broken.map(|broken| broken.fault) {
+            None | Some(FileFault::Short) => format!("Content-Length: {}\r\n\r\n", body.len()),
+            Some(FileFault::Chunked) => {
+                format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n", sent.len())
+            }
+            Some(FileFault::Unsaid) => "\r\n".to_owned(),
+        };
+        let head = format!("HTTP/1.1 {status} {}\r\nConnection: close\r\n{more}{framing}", reason(status));
         let seen = Seen { path, status, authorization };
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
         stream.write_all(head.as_bytes())?;
-        stream.write_all(body)?;
+        stream.write_all(sent)?;
         stream.flush()
     }
 

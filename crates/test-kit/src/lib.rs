@@ -18,7 +18,7 @@ mod wait;
 
 pub use cluster::{Cluster, Listening};
 pub use faults::{Calls, Death, Faults, Trouble};
-pub use file_server::{FileServer, Seen, Serving};
+pub use file_server::{FileFault, FileServer, Seen, Serving};
 pub use git_server::{GitFault, GitManner, GitServer, GitTrouble};
 pub use process::{Process, find_program, free_port};
 pub use registry::ImageRegistry;

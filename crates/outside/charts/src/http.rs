@@ -219,9 +219,16 @@ fn read(request: &Request<'_>, response: Response<ureq::Body>) -> Result<Answer,
         404 | 410 => return Ok(Answer::NotFound),
         _ => return Err(Error::Fetch { url, reason: status.to_string() }),
     }
-    let validators = Validators {
-        etag: text(response.headers(), &header::ETAG),
-        modified: text(response.headers(), &header::LAST_MODIFIED),
+    // Where nobody says how long an answer is, one that breaks off looks whole; asking whether it has changed would keep it.
+    let framed = response.headers().contains_key(header::CONTENT_LENGTH)
+        || response.headers().contains_key(header::TRANSFER_ENCODING);
+    let validators = if framed {
+        Validators {
+            etag: text(response.headers(), &header::ETAG),
+            modified: text(response.headers(), &header::LAST_MODIFIED),
+        }
+    } else {
+        Validators::default()
     };
     let limit = request.limit;
     let mut body = response.into_body();

@@ -12,6 +12,9 @@ use crate::versions::{self, Wanted};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Index {
     charts: BTreeMap<String, Vec<Release>>,
+    /// Whether it is seen to be all there: `helm repo index` ends YAML with `generated`, and JSON that breaks off is none.
+    #[serde(default)]
+    ended: bool,
 }
 
 /// One version of a chart.
@@ -34,6 +37,8 @@ struct Document {
     api_version: Option<String>,
     #[serde(default)]
     entries: Option<BTreeMap<String, Option<Vec<Option<Entry>>>>>,
+    #[serde(skip)]
+    generated: bool,
 }
 
 #[derive(Deserialize)]
@@ -78,7 +83,21 @@ impl Index {
             versions::sort(&mut releases, |release| &release.version);
             charts.insert(name, releases);
         }
-        Ok(Self { charts })
+        Ok(Self { charts, ended: is_json || document.generated })
+    }
+
+    /// Whether this is an earlier index that breaks off: it is YAML still, but without its end, and without a release that
+    /// the earlier one has. Somebody is writing it just now, or the connection was cut without anybody noticing.
+    pub(crate) fn breaks_off(&self, earlier: &Self) -> bool {
+        let has = |chart: &str, release: &Release| {
+            let found = self.charts.get(chart).into_iter().flatten();
+            found.into_iter().any(|one| one.version == release.version)
+        };
+        let mut releases = earlier
+            .charts
+            .iter()
+            .flat_map(|(chart, releases)| releases.iter().map(move |release| (chart, release)));
+        earlier.ended && !self.ended && releases.any(|(chart, release)| !has(chart, release))
     }
 
     /// The release that a version or range means.
@@ -104,7 +123,7 @@ fn release(entry: Entry) -> Option<Release> {
 /// A YAML index as `helm repo index` writes it, read chart by chart: a large one takes a tenth of the memory. Nothing if
 /// it is written otherwise, or is not plainly the same as when it is read whole.
 fn by_chart(text: &str) -> Option<Document> {
-    let mut document = Document { api_version: None, entries: Some(BTreeMap::new()) };
+    let mut document = Document { api_version: None, entries: Some(BTreeMap::new()), generated: false };
     let mut rest = String::new();
     let mut chart = String::new();
     let (mut inside, mut seen) = (false, false);
@@ -134,6 +153,7 @@ fn by_chart(text: &str) -> Option<Document> {
     flush(&mut chart, &mut document)?;
     let rest = from_yaml(yaml::from_str(&rest).ok()?).ok()?;
     document.api_version = rest.api_version;
+    document.generated = rest.generated;
     (seen && rest.entries.is_none()).then_some(document)
 }
 
@@ -156,15 +176,16 @@ fn flush(chart: &mut String, document: &mut Document) -> Option<()> {
 fn from_yaml(value: Value) -> Result<Document, String> {
     let Value::Object(mut map) = value else { return Err("it is no mapping".to_owned()) };
     let api_version = map.get("apiVersion").and_then(text);
+    let generated = map.contains_key("generated");
     let Some(Value::Object(entries)) = map.remove("entries") else {
-        return Ok(Document { api_version, entries: None });
+        return Ok(Document { api_version, entries: None, generated });
     };
     let releases = |value: Value| match value {
         Value::Array(items) => Some(items.into_iter().map(entry).collect()),
         _ => None,
     };
     let entries = entries.into_iter().map(|(name, value)| (name, releases(value))).collect();
-    Ok(Document { api_version, entries: Some(entries) })
+    Ok(Document { api_version, entries: Some(entries), generated })
 }
 
 fn entry(value: Value) -> Option<Entry> {
@@ -216,7 +237,7 @@ entries:
     fn reads_yaml_and_json_alike() {
         let yaml = Index::parse(YAML.as_bytes()).unwrap();
         let json = yaml::from_str(YAML).unwrap().to_string();
-        assert_eq!(Index::parse(json.as_bytes()).unwrap(), yaml);
+        assert_eq!(Index::parse(json.as_bytes()).unwrap().charts, yaml.charts);
         let find = |chart: &str, version: &str| {
             yaml.find(chart, &Wanted::parse(version).unwrap()).map(|release| release.version.clone())
         };
@@ -263,6 +284,21 @@ entries:
                 assert_eq!(names(&document), names(&whole(&other)), "{other}");
             }
         }
+    }
+
+    #[test]
+    fn an_index_that_breaks_off_is_known_by_the_one_before() {
+        let whole = format!("{YAML}generated: \"2026-01-01T00:00:00Z\"\n");
+        let read = |text: &str| Index::parse(text.as_bytes()).unwrap();
+        let cut = whole.split_once("  - null").unwrap().0;
+        assert!(read(cut).breaks_off(&read(&whole)), "a version is gone");
+        let shorter = "apiVersion: v1\nentries:\n  web:\n  - name: web\n    version: 1.1";
+        assert!(read(shorter).breaks_off(&read(&whole)), "a version is another one");
+        assert!(!read(YAML).breaks_off(&read(&whole)), "written by something else, with nothing lost");
+        let without = whole.replace("version: 1.2.0", "version: x");
+        assert!(!read(&without).breaks_off(&read(&whole)), "what was withdrawn is gone");
+        assert!(!read(cut).breaks_off(&read(YAML)), "nobody knows how it ends");
+        assert!(!read("{\"apiVersion\": \"v1\"}").breaks_off(&read(&whole)), "JSON is whole or none");
     }
 
     #[test]

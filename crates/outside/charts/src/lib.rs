@@ -4,7 +4,8 @@
 //! charts [`Charts::build`] must fetch for a chart whose dependencies are not under its `charts/` (`helm dependency
 //! build`). What it gives out are bytes of archives and files for [`helm::Chart::from_files`].
 //!
-//! What must hold: an archive is used only if it has the digest that the index or registry announced; nothing is written
+//! What must hold: an archive is used only if it has the digest that the index or registry announced, and kept only if it
+//! can be unpacked; an index that breaks off does not take the place of the one before; nothing is written
 //! under a name that a repository chose; every request has a deadline and a limit of size, and its failure names the
 //! URL without credentials, which go to their own host only (unless told otherwise, as with Helm's
 //! `--pass-credentials`). A failure is remembered for a while, so that asking again costs nothing. The cache may be

@@ -37,6 +37,9 @@ pub(crate) struct Known {
 /// A version that was fetched stays what it is.
 const FOREVER: Duration = Duration::MAX;
 
+/// How long the charts of an index are missed that lost its end, in seconds; then somebody writes it in another way.
+const MISSED: u64 = 24 * 60 * 60;
+
 /// What a file of values may have: as much as a file in a chart.
 const VALUES: u64 = 5 << 20;
 
@@ -252,7 +255,13 @@ impl Charts {
                 let reason = "it is not compressed with gzip".to_owned();
                 return Err(Error::Archive { url: shown(url.as_str()), reason });
             }
-            Ok(Bytes::from(content))
+            // What breaks off in the middle would otherwise be this version for ever.
+            let content = Bytes::from(content);
+            let copy = content.clone();
+            let unpacked = blocking(move || helm::unpack(&copy).map(drop)).await?;
+            unpacked
+                .map_err(|error| Error::Archive { url: shown(url.as_str()), reason: error.to_string() })?;
+            Ok(content)
         })
         .await
     }
@@ -345,6 +354,11 @@ impl Charts {
                 (Answer::Unchanged, None) => return Err(invalid("304 Not Modified".to_owned())),
                 (Answer::Body(content, validators), _) => {
                     let index = blocking(move || Index::parse(&content)).await?.map_err(&invalid)?;
+                    let recent = |before: &&CachedIndex| now().saturating_sub(before.asked) < MISSED;
+                    if before.as_ref().filter(recent).is_some_and(|before| index.breaks_off(&before.index)) {
+                        let reason = "it breaks off: charts that it had are missing, and so is its end";
+                        return Err(invalid(reason.to_owned()));
+                    }
                     return Ok(StoredIndex { validators, json, asked: now(), index });
                 }
             }

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use client::resource::CONFIG_MAPS;
 use gitops::Settings;
 use serde_json::{Value, json};
-use test_kit::{FileServer, ImageRegistry, Serving, find_program, free_port};
+use test_kit::{FileFault, FileServer, ImageRegistry, Serving, find_program, free_port};
 
 use super::world::{URL, World, automated};
 
@@ -266,4 +266,44 @@ async fn a_kustomization_takes_a_chart_from_its_repository() {
     let _controller = world.start(Settings::default());
     world.application("app", "app", automated()).await;
     map_data(&world, "app", "team-settings", json!({"version": "1.1.0", "key": "inline"})).await;
+}
+
+/// A repository whose files break off: the Application says so, keeps what it has, and goes on once the repository is
+/// whole again.
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_repository_takes_nothing_away() {
+    let published = Published::new();
+    published.chart("app", "1.0.0");
+    published.chart("web", "1.0.0");
+    let server = FileServer::start(&published.served());
+    let (world, _repository) = World::with_files(&[("none/one.yaml", "")]).await;
+    let running = world.start(quick());
+    create(&world, "shop", json!({"repoURL": server.url(), "chart": "web", "targetRevision": "1.x"})).await;
+    world.synced("shop").await;
+    // The archive of a new version, which the index announces already.
+    server.break_off(".tgz", FileFault::Short, 100);
+    published.chart("web", "1.1.0");
+    keeps_and_says(&world, "web-1.1.0.tgz").await;
+    server.heal();
+    map_data(&world, "shop", "web", json!({"version": "1.1.0", "key": "default"})).await;
+    world.synced("shop").await;
+    // Half an index that can still be read, in which the chart is missing.
+    let index = std::fs::read_to_string(published.served().join("index.yaml")).unwrap();
+    server.break_off("index.yaml", FileFault::Unsaid, index.find("  web:").unwrap());
+    published.chart("web", "1.2.0");
+    keeps_and_says(&world, "it breaks off").await;
+    server.heal();
+    map_data(&world, "shop", "web", json!({"version": "1.2.0", "key": "default"})).await;
+    running.stop().await;
+}
+
+/// Waits until the Application `shop` says something, while what it deployed stays as it is.
+async fn keeps_and_says(world: &World, text: &str) {
+    let live = async || {
+        let live = world.find(&CONFIG_MAPS, "shop", "web").await.expect("it is not pruned");
+        live["metadata"]["resourceVersion"].clone()
+    };
+    let before = live().await;
+    world.until("shop", text, |one| one["status"]["conditions"].to_string().contains(text)).await;
+    assert_eq!(live().await, before);
 }

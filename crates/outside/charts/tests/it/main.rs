@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod dependencies;
+mod faults;
 mod http;
 mod oci;
 mod proxies;
