@@ -5,6 +5,7 @@
 
 mod helm;
 mod place;
+mod rollouts;
 mod takeover;
 
 use std::process::Command;
@@ -51,7 +52,7 @@ spec:
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn one_leads_and_another_takes_over() {
     let place = Place::find().await;
-    place.install_narrow();
+    place.install_narrow(&[]);
     let mut first = Controller::start(&place, &[]);
     first.is_ready("leads");
     let mut second = Controller::start(&place, &[]);
@@ -132,7 +133,7 @@ async fn one_leads_and_another_takes_over() {
 async fn webhooks_reach_whoever_leads() {
     const COUNTED: &str = r#"mainstay_webhooks_total{host="GitLab",status="200"}"#;
     let place = Place::find().await;
-    place.install_narrow();
+    place.install_narrow(&[]);
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: argocd-secret, namespace: argocd}\n\
                   stringData: {webhook.gitlab.secret: pass-word}\n";
     place.apply(secret);

@@ -116,9 +116,9 @@ impl Place {
 
     /// As [`Place::install`], with a role for deploying that permits what these tests deploy and nothing else: whatever
     /// the controllers need for themselves has to come from the other roles.
-    pub(super) fn install_narrow(&self) {
+    pub(super) fn install_narrow(&self, flags: &[&str]) {
         self.apply(DEPLOYER);
-        self.install(&["--deploy-role", "deployer"]);
+        self.install(&[&["--deploy-role", "deployer"], flags].concat());
     }
 
     pub(super) fn namespaces(&self, names: &[&str]) {

@@ -113,7 +113,7 @@ async fn argo_cd_first_then_mainstay() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn mainstay_first_then_argo_cd() {
     let place = Place::find().await;
-    place.install_narrow();
+    place.install_narrow(&[]);
     let mut controller = Controller::start(&place, &[]);
     controller.is_ready("leads");
     place.apply(&place.application("shop", "shop"));
