@@ -30,6 +30,7 @@ use crate::metrics::{Count, Work};
 use crate::operation::{Operation, OperationPhase, Progress, Syncing};
 use crate::status::{self, Compared, Condition, Findings};
 use crate::targets::{Managed, Targets};
+use decide::Found;
 use memory::{Around, Known, Memory, Unwritten};
 pub(crate) use seed::read_or_make as read_or_make_seed;
 pub(crate) use shared::Shared;
@@ -121,45 +122,24 @@ impl Pass<'_> {
         };
         let paths = meta::annotation(self.object, annotations::MANIFEST_GENERATE_PATHS);
         paths.unwrap_or_default().clone_into(&mut self.memory.generate_paths);
-        let cluster = Arc::clone(&site.place.cluster);
-        self.memory.using(self.key, &application.project, &cluster);
-        self.memory.managing(&site.settings);
-        cluster.live.track(&site.settings.tracking);
-        self.site = Some(site);
+        let cluster = self.settle(&application, site);
+        cluster.live.track(&self.site().settings.tracking);
         match cluster.connection() {
             Connection::Up => {}
             // Whoever finds it out wakes us.
             Connection::Unknown => return Ok(Action::Done),
             Connection::Down(reason) => return self.without_cluster(&application, &cluster, &reason).await,
         }
-        let watched =
-            application.sources.iter().filter(|source| !self.shared.places.is_fetched_chart(source));
-        let urls = watched.map(|source| source.repo_url().to_owned()).collect();
-        let counters = self.shared.follow_repositories(self.key, &urls);
-        let catalog = cluster.resources.catalog().await?;
-        let api_versions = cluster.api_versions(&catalog);
         if self.object["operation"].is_null() {
             self.memory.forget_request();
         }
-        let around = Around { counters, api_versions, project: Arc::clone(&self.site().project) };
-        let known =
-            self.memory.generation(self.shared, self.key, &application, around, refresh.as_deref()).await?;
-        let action = match known {
+        let action = match self.rendered(&application, &cluster, refresh.as_deref()).await? {
             // The task that renders wakes us.
             Known::NotYet => return Ok(Action::Done),
             Known::Failed { message, retry } => {
                 self.without_manifests(&application, message, retry, refresh.is_some()).await?
             }
-            Known::Ready => {
-                let settings = Arc::clone(&self.site().settings);
-                let managed = Managed {
-                    tracking: &settings.tracking,
-                    kinds: &settings.kinds,
-                    server: cluster.server(),
-                };
-                self.memory.prepare(&application, &catalog, &managed);
-                self.with_manifests(&application, refresh.is_some()).await?
-            }
+            Known::Ready => self.with_manifests(&application, refresh.is_some()).await?,
         };
         self.clear_refresh(refresh.as_deref()).await?;
         Ok(match (action, self.memory.until_poll()) {
@@ -176,6 +156,39 @@ impl Pass<'_> {
         let site = self.shared.site(&application).await?;
         application.also_ignoring(&site.settings.ignore);
         Ok((application, site))
+    }
+
+    /// From now on the Application is known to be valid, and where it goes.
+    fn settle(&mut self, application: &Application, site: Site) -> Arc<Cluster> {
+        let cluster = Arc::clone(&site.place.cluster);
+        self.memory.using(self.key, &application.project, &cluster);
+        self.memory.managing(&site.settings);
+        self.site = Some(site);
+        cluster
+    }
+
+    /// Whether it is known what Git describes; if so, the memory has the targets.
+    async fn rendered(
+        &mut self,
+        application: &Application,
+        cluster: &Cluster,
+        refresh: Option<&str>,
+    ) -> Result<Known, Error> {
+        let watched =
+            application.sources.iter().filter(|source| !self.shared.places.is_fetched_chart(source));
+        let urls = watched.map(|source| source.repo_url().to_owned()).collect();
+        let counters = self.shared.follow_repositories(self.key, &urls);
+        let catalog = cluster.resources.catalog().await?;
+        let api_versions = cluster.api_versions(&catalog);
+        let around = Around { counters, api_versions, project: Arc::clone(&self.site().project) };
+        let known = self.memory.generation(self.shared, self.key, application, around, refresh).await?;
+        if matches!(known, Known::Ready) {
+            let settings = Arc::clone(&self.site().settings);
+            let managed =
+                Managed { tracking: &settings.tracking, kinds: &settings.kinds, server: cluster.server() };
+            self.memory.prepare(application, &catalog, &managed);
+        }
+        Ok(known)
     }
 
     fn site(&self) -> &Site {
@@ -229,7 +242,10 @@ impl Pass<'_> {
                     return Err(error);
                 }
             },
-            None => self.begin(application, &targets, &compared, &mut findings).await?,
+            None => {
+                let found = Found { application, targets: &targets, compared: &compared };
+                self.begin(found, &mut findings).await?
+            }
         };
         findings.compared = Some(compared);
         self.write(Some(application), findings).await?;
@@ -277,7 +293,8 @@ impl Pass<'_> {
         for _ in 0..3 {
             let before = self.memory.operation.is_some();
             let mut compared = self.compared(application, resources);
-            let outcome = self.operate(application, &targets, &compared, &mut findings).await?;
+            let found = Found { application, targets: &targets, compared: &compared };
+            let outcome = self.operate(found, &mut findings).await?;
             wait = wait.min(outcome.wait);
             findings.conditions = self.conditions(&targets, &compared, outcome.sync_error);
             findings.conditions.extend(self.orphaned(application, &compared));

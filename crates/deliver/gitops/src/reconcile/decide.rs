@@ -27,19 +27,25 @@ use crate::targets::Targets;
 /// Healing starts anew when a revision was left alone for this long.
 const HEAL_COOLDOWN: Duration = Duration::from_secs(330);
 
+/// What a pass found: what Git describes, and how the cluster compares with it.
+#[derive(Clone, Copy)]
+pub(super) struct Found<'a> {
+    pub(super) application: &'a Application,
+    pub(super) targets: &'a Arc<Targets>,
+    pub(super) compared: &'a Compared,
+}
+
 impl Pass<'_> {
     /// Continues, starts or decides about an operation.
     pub(super) async fn operate(
         &mut self,
-        application: &Application,
-        targets: &Arc<Targets>,
-        compared: &Compared,
+        found: Found<'_>,
         findings: &mut Findings,
     ) -> Result<Outcome, Error> {
         let Some(mut operation) = self.memory.operation.take() else {
-            return self.begin(application, targets, compared, findings).await;
+            return self.begin(found, findings).await;
         };
-        match self.go_on(&mut operation, application, targets, compared).await {
+        match self.go_on(&mut operation, found).await {
             Ok(progress) => Ok(self.took(operation, progress, findings)),
             Err(error) => {
                 // It goes on where it is.
@@ -53,9 +59,7 @@ impl Pass<'_> {
     async fn go_on(
         &mut self,
         operation: &mut Operation,
-        application: &Application,
-        targets: &Targets,
-        compared: &Compared,
+        Found { application, targets, compared }: Found<'_>,
     ) -> Result<Progress, Error> {
         let superseded = operation.is_automated() && operation.targets().hash != targets.hash;
         let by = if operation.is_automated() { Initiator::Automation } else { Initiator::Person };
@@ -123,15 +127,13 @@ impl Pass<'_> {
     /// No operation is under way: one may have been asked for, or be due.
     pub(super) async fn begin(
         &mut self,
-        application: &Application,
-        targets: &Arc<Targets>,
-        compared: &Compared,
+        found: Found<'_>,
         findings: &mut Findings,
     ) -> Result<Outcome, Error> {
         let asked = &self.object["operation"];
         self.load_state().await;
         let (asked_before, interrupted) = (self.memory.taken(asked), self.memory.interrupted.clone());
-        let begun = self.begin_requested(application, targets, compared, findings).await;
+        let begun = self.begin_requested(found, findings).await;
         if begun.is_err() {
             // Whoever asked is not forgotten: the next pass begins it.
             if !asked_before {
@@ -142,13 +144,8 @@ impl Pass<'_> {
         begun
     }
 
-    async fn begin_requested(
-        &mut self,
-        application: &Application,
-        targets: &Arc<Targets>,
-        compared: &Compared,
-        findings: &mut Findings,
-    ) -> Result<Outcome, Error> {
+    async fn begin_requested(&mut self, found: Found<'_>, findings: &mut Findings) -> Result<Outcome, Error> {
+        let Found { application, targets, compared } = found;
         let asked = &self.object["operation"];
         let mut cut_off = None;
         let request = if let Some(request) = self.awaited_request() {
@@ -175,7 +172,7 @@ impl Pass<'_> {
         } else if compared.failed.is_some() {
             return Ok(Outcome::default());
         } else {
-            match self.due(application, targets, compared) {
+            match self.due(found) {
                 Due::Nothing { sync_error, wait } => {
                     return Ok(Outcome { sync_error, wait, ..Outcome::default() });
                 }
@@ -260,7 +257,7 @@ impl Pass<'_> {
     }
 
     /// Whether an automated sync is due.
-    fn due(&self, application: &Application, targets: &Targets, compared: &Compared) -> Due {
+    fn due(&self, Found { application, targets, compared }: Found<'_>) -> Due {
         let Some(automated) = application.automated else {
             return Due::Nothing { sync_error: None, wait: Duration::MAX };
         };

@@ -9,12 +9,12 @@ use objects::meta;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::memory::{Around, Known};
+use super::memory::Known;
 use super::{LISTING, NoSite, Pass};
 use crate::clusters::Connection;
 use crate::deletion::{self, Outcome, Part, Running};
 use crate::error::Error;
-use crate::targets::{Managed, Targets};
+use crate::targets::Targets;
 
 /// Hooks that failed run again after ever longer waits.
 const FIRST_RETRY: Duration = Duration::from_secs(10);
@@ -123,33 +123,14 @@ impl Pass<'_> {
                 return failed(&reason.unwrap_or_default());
             }
         };
-        let cluster = Arc::clone(&site.place.cluster);
-        self.memory.using(self.key, &application.project, &cluster);
-        self.memory.managing(&site.settings);
-        self.site = Some(site);
+        let cluster = self.settle(&application, site);
         if cluster.connection() != Connection::Up {
             return Ok(Err(Unknown::NotYet(Action::RequeueAfter(LOOK))));
         }
-        let urls = application.sources.iter().filter(|source| !self.shared.places.is_fetched_chart(source));
-        let urls = urls.map(|source| source.repo_url().to_owned()).collect();
-        let counters = self.shared.follow_repositories(self.key, &urls);
-        let catalog = cluster.resources.catalog().await?;
-        let api_versions = cluster.api_versions(&catalog);
-        let around = Around { counters, api_versions, project: Arc::clone(&self.site().project) };
-        let known = self.memory.generation(self.shared, self.key, &application, around, None).await?;
-        match known {
+        match self.rendered(&application, &cluster, None).await? {
             Known::NotYet => Ok(Err(Unknown::NotYet(Action::Done))),
             Known::Failed { message, .. } => failed(&message),
-            Known::Ready => {
-                let settings = Arc::clone(&self.site().settings);
-                let managed = Managed {
-                    tracking: &settings.tracking,
-                    kinds: &settings.kinds,
-                    server: cluster.server(),
-                };
-                self.memory.prepare(&application, &catalog, &managed);
-                Ok(Ok(Arc::clone(&self.memory.targets)))
-            }
+            Known::Ready => Ok(Ok(Arc::clone(&self.memory.targets))),
         }
     }
 
