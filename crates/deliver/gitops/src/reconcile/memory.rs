@@ -1,12 +1,14 @@
 //! What is remembered of an Application between two passes, and the task that renders it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use client::Key;
 use client::discovery::Catalog;
+use futures::FutureExt as _;
 use git::Freshness;
 use objects::Value;
 use serde_json::json;
@@ -116,14 +118,39 @@ struct Wanted {
 struct Rendering {
     wanted: Wanted,
     task: JoinHandle<Result<Generated, Failure>>,
-    /// Set when a pass gave up waiting: then the task wakes the next one.
-    awaited: Arc<AtomicBool>,
+    watched: Arc<Watched>,
     refresh: bool,
 }
 
 impl Drop for Rendering {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// Who hears of the end of a rendering: the pass that waits for it, or the queue if that has gone on. One atomic step on
+/// each side decides it, so that an end at the very moment at which the pass loses its patience is not lost.
+#[derive(Debug, Default)]
+struct Watched(AtomicU8);
+
+impl Watched {
+    const AWAITED: u8 = 0;
+    const LEFT: u8 = 1;
+    const ENDED: u8 = 2;
+
+    /// A pass waits for the end.
+    fn await_it(&self) {
+        let _ = self.0.compare_exchange(Self::LEFT, Self::AWAITED, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// The pass waits no more; whether the end will wake another one. If not, it is here.
+    fn leave(&self) -> bool {
+        self.0.compare_exchange(Self::AWAITED, Self::LEFT, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// It has ended; whether another pass is to be woken.
+    fn end(&self) -> bool {
+        self.0.swap(Self::ENDED, Ordering::AcqRel) == Self::LEFT
     }
 }
 
@@ -297,16 +324,11 @@ impl Memory {
             self.rendering = Some(self.start(shared, key, request, wanted, refresh.is_some()));
         }
         let Some(rendering) = &mut self.rendering else { return Ok(self.known()) };
-        rendering.awaited.store(true, Ordering::Release);
-        let Ok(outcome) = tokio::time::timeout(PATIENCE, &mut rendering.task).await else {
-            rendering.awaited.store(false, Ordering::Release);
-            // It may have ended between the two: nobody would be woken.
-            if !rendering.task.is_finished() {
-                return Ok(Known::NotYet);
-            }
-            let outcome = (&mut rendering.task).await;
-            self.finished(shared, outcome);
-            return Ok(self.known());
+        rendering.watched.await_it();
+        let outcome = match tokio::time::timeout(PATIENCE, &mut rendering.task).await {
+            Ok(outcome) => outcome,
+            Err(_) if rendering.watched.leave() => return Ok(Known::NotYet),
+            Err(_) => (&mut rendering.task).await,
         };
         self.finished(shared, outcome);
         Ok(self.known())
@@ -320,20 +342,21 @@ impl Memory {
         wanted: Wanted,
         refresh: bool,
     ) -> Rendering {
-        let awaited = Arc::new(AtomicBool::new(true));
+        let watched = Arc::new(Watched::default());
         let earlier = self.earlier.clone();
-        let (shared, key, seen) = (Arc::clone(shared), key.clone(), Arc::clone(&awaited));
+        let (shared, key, seen) = (Arc::clone(shared), key.clone(), Arc::clone(&watched));
         let work = shared.metrics.of(&key);
         let task = tokio::spawn(async move {
-            let outcome = generate::generate(&shared.places, &shared.renderers, work, request, earlier).await;
-            if !seen.load(Ordering::Acquire) {
-                // The pass that finds the task ended takes the outcome; it cannot come before the task returns, so
-                // the wake-up goes through the queue.
+            let generating = generate::generate(&shared.places, &shared.renderers, work, request, earlier);
+            // Whoever waits hears of a panic too.
+            let outcome = AssertUnwindSafe(generating).catch_unwind().await;
+            if seen.end() {
+                // The pass that this wakes waits for the task, which returns at once.
                 let _ = shared.triggers.send(key).await;
             }
-            outcome
+            outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
-        Rendering { wanted, task, awaited, refresh }
+        Rendering { wanted, task, watched, refresh }
     }
 
     fn finished(

@@ -207,7 +207,7 @@ impl Platform {
             if reached(&application) {
                 Ok(application)
             } else {
-                Err(format!("HEAD {}: {}", self.head(), application["status"]))
+                Err(format!("{} HEAD {}: {}", jiff::Timestamp::now(), self.head(), application["status"]))
             }
         })
         .await
