@@ -41,12 +41,19 @@ pub async fn eventually_async<T, E: Debug, F: Future<Output = Result<T, E>>>(
     let end = Instant::now() + deadline;
     let mut last = None;
     loop {
+        let began = Instant::now();
         match tokio::time::timeout_at(end.into(), probe()).await {
             Ok(Ok(value)) => return value,
-            Ok(Err(error)) if Instant::now() < end => last = Some(error),
-            Ok(Err(error)) => panic!("{what}: not within {deadline:?}; last seen: {error:?}"),
-            Err(_) => panic!("{what}: a look took until the deadline of {deadline:?}; before it: {last:?}"),
+            Ok(Err(error)) => last = Some(error),
+            Err(_) => {
+                let took = began.elapsed();
+                panic!(
+                    "{what}: not within {deadline:?}, when a look had taken {took:?}; seen before: {last:?}"
+                )
+            }
         }
+        // A look that begins at the deadline sees nothing.
+        assert!(Instant::now() + INTERVAL < end, "{what}: not within {deadline:?}; last seen: {last:?}");
         tokio::time::sleep(INTERVAL).await;
     }
 }
