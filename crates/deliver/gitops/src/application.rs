@@ -1,5 +1,6 @@
 //! The parts of an Application's spec that the controller acts on.
 
+use objects::meta::Key;
 use objects::{Value, meta};
 use serde_json::Map;
 use sync::automatic::Automated;
@@ -71,6 +72,10 @@ impl Source {
 }
 
 impl Application {
+    pub(crate) fn key(&self) -> Key {
+        Key::namespaced(&self.namespace, &self.name)
+    }
+
     /// # Errors
     /// What an InvalidSpecError condition says.
     pub(crate) fn read(object: &Value, controller_namespace: &str) -> Result<Self, String> {

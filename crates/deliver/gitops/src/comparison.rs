@@ -159,7 +159,10 @@ async fn compare(
             Err(error) => return Err(error.into()),
         },
     };
-    context.live.observed(&key, live.as_ref());
+    match &live {
+        Some(live) => context.live.observed(&context.application.key(), &key, live),
+        None => context.live.missed(&key),
+    }
     let seen = live.as_ref().map(state_of);
     let live = live.filter(|_| context.site.permits_live(&key));
     if target.is_none() && live.is_none() {

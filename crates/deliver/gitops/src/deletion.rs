@@ -105,7 +105,7 @@ pub(crate) async fn pass(
             Err(error) => return Err(error.into()),
         };
         let Some(live) = read(&cluster.client, &served.resource, &tracked).await? else {
-            cluster.live.observed(&tracked, None);
+            cluster.live.missed(&tracked);
             continue;
         };
         let owner = beside.settings().tracking.owner(&live);

@@ -2,8 +2,9 @@
 //! last, and whose they are. Objects themselves are read when they are needed.
 
 mod around;
+mod index;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,12 +12,14 @@ use std::time::Duration;
 use client::watch::{Event, WatchOptions, watch};
 use client::{Client, Key, ResourceType};
 use futures::StreamExt as _;
-use objects::{Value, meta};
-use sha2::{Digest, Sha256};
+use objects::Value;
 use sync::{ResourceKey, Tracking};
 use tokio::sync::{Notify, mpsc, watch as channel};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+use index::Index;
+pub(crate) use index::{Sight, state_of};
 
 /// How long a pass waits for the first list of a kind before it goes on without knowing what to prune.
 const FIRST_LIST: Duration = Duration::from_secs(3);
@@ -62,8 +65,6 @@ impl Scope {
 pub(crate) struct Live {
     client: Client,
     scope: Scope,
-    /// Where Applications live.
-    namespace: String,
     state: Mutex<State>,
     triggers: mpsc::Sender<Key>,
     /// Moves whenever a kind's first list is complete.
@@ -77,17 +78,11 @@ pub(crate) struct Live {
 
 #[derive(Debug, Default)]
 struct State {
-    /// How objects are marked as an application's.
-    tracking: Tracking,
     /// Kinds that are watched.
     kinds: BTreeMap<GroupKind, Listing>,
     /// Of kinds that are watched by namespace: those whose first list is awaited.
     parts: BTreeMap<GroupKind, BTreeSet<String>>,
-    objects: HashMap<ResourceKey, Seen>,
-    /// By application instance: the objects that carry its tracking id and belong to no other object.
-    tracked: HashMap<String, BTreeSet<ResourceKey>>,
-    /// Objects whose changes an application wants to know of.
-    interests: HashMap<ResourceKey, BTreeSet<Key>>,
+    index: Index,
 }
 
 /// How far the first list of a kind is.
@@ -97,26 +92,6 @@ enum Listing {
     /// It was waited for once, in vain.
     Late,
     Done,
-}
-
-#[derive(Debug, Clone)]
-struct Seen {
-    /// The resourceVersion, which orders states.
-    version: String,
-    /// What stays the same as long as nothing changed that matters to a comparison.
-    state: String,
-    /// The application that its mark names.
-    application: Option<String>,
-    owned: bool,
-}
-
-/// What is known of one object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Sight {
-    /// Not since the interest began.
-    Unseen,
-    /// In the state with this [`state_of`].
-    At(String),
 }
 
 impl std::fmt::Debug for Live {
@@ -130,8 +105,7 @@ impl Live {
         Self {
             client,
             scope,
-            namespace,
-            state: Mutex::default(),
+            state: Mutex::new(State { index: Index::new(namespace), ..State::default() }),
             triggers,
             listed: channel::Sender::new(0),
             stop: CancellationToken::new(),
@@ -153,20 +127,21 @@ impl Live {
     /// Takes objects for whose they are by this from now on. Where it is something else than before, everything is
     /// listed anew: what was nobody's was not remembered.
     pub(crate) fn track(&self, tracking: &Tracking) {
-        if self.state().tracking == *tracking {
+        if self.state().index.tracking() == tracking {
             return;
         }
         self.watches.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
         let mut state = self.state();
-        let interests = std::mem::take(&mut state.interests);
-        *state = State { tracking: tracking.clone(), interests, ..State::default() };
+        let mut index = std::mem::take(&mut state.index);
+        index.track(tracking);
+        *state = State { index, ..State::default() };
         self.looked_around.store(false, Ordering::Release);
         self.retracked.notify_one();
     }
 
     /// How objects are marked.
     pub(crate) fn tracking(&self) -> Tracking {
-        self.state().tracking.clone()
+        self.state().index.tracking().clone()
     }
 
     /// Ends all watches and waits for them.
@@ -242,8 +217,8 @@ impl Live {
             };
             let Some(event) = event else { return };
             let concerned = match event {
-                Event::Applied(object) => self.applied(&object),
-                Event::Deleted(object) => self.deleted(&ResourceKey::of(&object)),
+                Event::Applied(object) => self.state().index.applied(&object),
+                Event::Deleted(object) => self.state().index.deleted(&ResourceKey::of(&object)),
                 Event::Resynced(keys) => {
                     let gone = self.resynced(&group_kind, namespace.as_deref(), &keys);
                     self.listed.send_modify(|count| *count += 1);
@@ -258,86 +233,41 @@ impl Live {
         }
     }
 
-    /// Remembers a state of an object; the applications to tell.
-    fn applied(&self, object: &Value) -> BTreeSet<Key> {
-        let key = ResourceKey::of(object);
-        let mut state = self.state();
-        let interested = state.interests.get(&key).cloned().unwrap_or_default();
-        let seen = Seen::of(object, &state.tracking);
-        if seen.application.is_none() && interested.is_empty() && !state.objects.contains_key(&key) {
-            return BTreeSet::new();
-        }
-        let before = state.objects.get(&key);
-        if before.is_some_and(|seen| !newer(meta::resource_version(object), &seen.version)) {
-            return BTreeSet::new();
-        }
-        let mut concerned = interested;
-        concerned.extend(self.application(before));
-        concerned.extend(self.application(Some(&seen)));
-        let news = before.is_none_or(|before| before.state != seen.state);
-        state.remember(&key, Some(seen));
-        if news { concerned } else { BTreeSet::new() }
-    }
-
-    fn application(&self, seen: Option<&Seen>) -> Option<Key> {
-        let name = seen?.application.as_deref()?;
-        Some(Key::namespaced(&self.namespace, name))
-    }
-
-    fn deleted(&self, key: &ResourceKey) -> BTreeSet<Key> {
-        let mut state = self.state();
-        let mut concerned = state.interests.get(key).cloned().unwrap_or_default();
-        concerned.extend(self.application(state.objects.get(key)));
-        state.remember(key, None);
-        concerned
-    }
-
     fn resynced(&self, (group, kind): &GroupKind, namespace: Option<&str>, keys: &[Key]) -> BTreeSet<Key> {
         let present: BTreeSet<(&str, &str)> = keys
             .iter()
             .map(|key| (key.namespace.as_deref().unwrap_or_default(), key.name.as_str()))
             .collect();
-        let mut concerned = BTreeSet::new();
-        let gone: Vec<ResourceKey> = {
-            let mut state = self.state();
-            state.listed((group.clone(), kind.clone()), namespace);
-            let of_kind = state.objects.keys().filter(|key| {
+        let mut state = self.state();
+        state.listed((group.clone(), kind.clone()), namespace);
+        state.index.listed(
+            |key| {
                 key.group == *group
                     && key.kind == *kind
                     && namespace.is_none_or(|namespace| key.namespace == namespace)
-            });
-            of_kind
-                .filter(|key| !present.contains(&(key.namespace.as_str(), key.name.as_str())))
-                .cloned()
-                .collect()
-        };
-        for key in gone {
-            concerned.extend(self.deleted(&key));
-        }
-        concerned
+            },
+            |key| present.contains(&(key.namespace.as_str(), key.name.as_str())),
+        )
     }
 
     /// What is known of an object.
     pub(crate) fn sight(&self, key: &ResourceKey) -> Sight {
-        self.state().objects.get(key).map_or(Sight::Unseen, |seen| Sight::At(seen.state.clone()))
+        self.state().index.sight(key)
     }
 
-    /// Remembers what was read or written just now, so that its own event is no news.
-    pub(crate) fn observed(&self, key: &ResourceKey, object: Option<&Value>) {
-        let mut state = self.state();
-        let seen = object.map(|object| Seen::of(object, &state.tracking));
-        let outdated = match (&seen, state.objects.get(key)) {
-            (Some(seen), Some(before)) => !newer(&seen.version, &before.version),
-            _ => false,
-        };
-        if !outdated {
-            state.remember(key, seen);
-        }
+    /// Remembers what an application read or wrote just now, so that its event is no news to it.
+    pub(crate) fn observed(&self, by: &Key, key: &ResourceKey, object: &Value) {
+        self.state().index.observed(by, key, object);
     }
 
-    /// Objects with this application's tracking id that no other object owns.
+    /// Remembers that an object was found to be gone, before its watch tells it.
+    pub(crate) fn missed(&self, key: &ResourceKey) {
+        self.state().index.missed(key);
+    }
+
+    /// Objects with this application's mark that no other object owns.
     pub(crate) fn tracked(&self, instance: &str) -> Vec<ResourceKey> {
-        self.state().tracked.get(instance).into_iter().flatten().cloned().collect()
+        self.state().index.tracked(instance)
     }
 
     /// Replaces what an application wants to know of.
@@ -347,22 +277,7 @@ impl Live {
         before: &BTreeSet<ResourceKey>,
         now: &BTreeSet<ResourceKey>,
     ) {
-        let mut state = self.state();
-        for key in before.difference(now) {
-            if let Some(interested) = state.interests.get_mut(key) {
-                interested.remove(application);
-                if interested.is_empty() {
-                    state.interests.remove(key);
-                }
-            }
-            let untracked = state.objects.get(key).is_some_and(|seen| seen.application.is_none());
-            if untracked && !state.interests.contains_key(key) {
-                state.remember(key, None);
-            }
-        }
-        for key in now.difference(before) {
-            state.interests.entry(key.clone()).or_default().insert(application.clone());
-        }
+        self.state().index.interest(application, before, now);
     }
 }
 
@@ -377,67 +292,5 @@ impl State {
         }
         self.parts.remove(&kind);
         self.kinds.insert(kind, Listing::Done);
-    }
-
-    fn remember(&mut self, key: &ResourceKey, seen: Option<Seen>) {
-        let before = match &seen {
-            Some(seen) => self.objects.insert(key.clone(), seen.clone()),
-            None => self.objects.remove(key),
-        };
-        let tracked = |seen: Option<Seen>| seen.filter(|seen| !seen.owned).and_then(|seen| seen.application);
-        let (before, now) = (tracked(before), tracked(seen));
-        if before == now {
-            return;
-        }
-        if let Some(application) = before
-            && let Some(keys) = self.tracked.get_mut(&application)
-        {
-            keys.remove(key);
-            if keys.is_empty() {
-                self.tracked.remove(&application);
-            }
-        }
-        if let Some(application) = now {
-            self.tracked.entry(application).or_default().insert(key.clone());
-        }
-    }
-}
-
-impl Seen {
-    fn of(object: &Value, tracking: &Tracking) -> Self {
-        Self {
-            version: meta::resource_version(object).to_owned(),
-            state: state_of(object),
-            application: tracking.owner(object).map(|owner| owner.application),
-            owned: !meta::owner_references(object).is_empty(),
-        }
-    }
-}
-
-/// What stays the same as long as nothing changed that matters to a comparison: the resourceVersion. Applications
-/// are the exception, because their status moves with every one of ours and has no part in their parent's health.
-pub(crate) fn state_of(object: &Value) -> String {
-    let is_application = meta::kind(object) == "Application"
-        && object["apiVersion"].as_str().is_some_and(|version| version.starts_with("argoproj.io/"));
-    if !is_application {
-        return meta::resource_version(object).to_owned();
-    }
-    let metadata = &object["metadata"];
-    let parts = ["labels", "annotations", "finalizers", "ownerReferences", "deletionTimestamp", "uid"];
-    let mut hash = Sha256::new();
-    hash.update(object["spec"].to_string());
-    for part in parts {
-        hash.update([0]);
-        hash.update(metadata[part].to_string());
-    }
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Whether a resourceVersion is later than another. Kubernetes promises an order since 1.35 and has always had one;
-/// what is no number is only compared for equality.
-fn newer(version: &str, than: &str) -> bool {
-    match (version.parse::<u64>(), than.parse::<u64>()) {
-        (Ok(version), Ok(than)) => version > than,
-        _ => version != than,
     }
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::Client;
+use client::{Client, Key};
 use jiff::Timestamp;
 use objects::{Value, meta};
 use serde_json::json;
@@ -24,7 +24,7 @@ use crate::application::{self, Application, Source};
 use crate::apply::{Absent, Missing};
 use crate::comparison::{Resource, read};
 use crate::error::Error;
-use crate::live::Live;
+use crate::live::{Live, Sight};
 use crate::metrics::Work;
 use crate::reconcile::Site;
 use crate::secrets;
@@ -35,6 +35,7 @@ use stage::Stage;
 
 /// What a sync works with.
 pub(crate) struct Syncing<'a> {
+    pub(crate) application: &'a Key,
     pub(crate) client: &'a Client,
     pub(crate) resources: &'a client::Resources,
     pub(crate) live: &'a Live,
@@ -105,7 +106,11 @@ pub(crate) struct Operation {
     position: usize,
     stage: Stage,
     waiting_since: Option<Instant>,
+    /// What the last look waited for, and the state it was in.
+    awaited: Vec<(ResourceKey, String)>,
     retry_at: Option<Instant>,
+    /// Whether a status was to tell how all hooks ended, before those that succeeded are deleted.
+    told: bool,
     results: Results,
     deferred: Vec<Deferred>,
     pub(crate) phase: OperationPhase,
@@ -189,7 +194,9 @@ impl Operation {
             position: 0,
             stage: Stage::First,
             waiting_since: None,
+            awaited: Vec::new(),
             retry_at: None,
+            told: false,
             results: Results::default(),
             deferred: Vec::new(),
             phase: OperationPhase::Running,
@@ -375,6 +382,13 @@ impl Operation {
         self.started
     }
 
+    /// Whether something that the last look waited for has moved since, and is to be looked at again: the comparison
+    /// after the look may have seen it move, and then its event is no news.
+    pub(crate) fn missed_a_move(&mut self, live: &Live) -> bool {
+        let awaited = std::mem::take(&mut self.awaited);
+        awaited.into_iter().any(|(key, state)| live.sight(&key) != Sight::At(state))
+    }
+
     pub(crate) fn request(&self) -> &Value {
         &self.request
     }
@@ -449,6 +463,7 @@ impl Operation {
             return Err(error);
         }
         self.retry_at = None;
+        self.told = false;
         self.finished = None;
         self.failing = None;
         self.position = 0;
@@ -504,7 +519,13 @@ impl Operation {
             self.end(OperationPhase::Failed, message, now);
             return Progress::Ended;
         }
-        self.delete_hooks(context, |policy| policy == sync::hooks::DeletePolicy::HookSucceeded).await;
+        let succeeded = |policy| policy == sync::hooks::DeletePolicy::HookSucceeded;
+        // Whoever takes over after a crash would miss a hook whose end was not told before it was deleted.
+        if !self.told && !self.hooks_to_delete(succeeded).is_empty() {
+            self.told = true;
+            return Progress::Waiting(Duration::ZERO);
+        }
+        self.delete_hooks(context, succeeded).await;
         let message = match self.plan.steps.last() {
             Some(step) if !stage::has_hooks(step) => "successfully synced (all tasks run)",
             _ => "successfully synced (no more tasks)",

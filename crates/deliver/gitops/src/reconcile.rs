@@ -106,6 +106,9 @@ const LISTING: Duration = Duration::from_millis(200);
 /// When to look again at kinds that could not be listed in time.
 const LATE_LIST: Duration = Duration::from_secs(2);
 
+/// When to look again at what a sync waits for and has moved. Its event may be on its way.
+const MOVED: Duration = Duration::from_millis(10);
+
 impl Pass<'_> {
     async fn run(&mut self) -> Result<Action, Error> {
         let refresh = meta::annotation(self.object, annotations::REFRESH).map(str::to_owned);
@@ -266,6 +269,7 @@ impl Pass<'_> {
 
     fn syncing<'s>(&'s self, application: &'s Application) -> Syncing<'s> {
         Syncing {
+            application: self.key,
             client: &self.site().place.cluster.client,
             resources: &self.site().place.cluster.resources,
             live: &self.site().place.cluster.live,
@@ -301,6 +305,10 @@ impl Pass<'_> {
             if outcome.acted {
                 resources = self.compare(application, &targets).await?;
                 compared = self.compared(application, resources);
+                let operation = self.memory.operation.as_mut();
+                if operation.is_some_and(|operation| operation.missed_a_move(&cluster.live)) {
+                    wait = wait.min(MOVED);
+                }
                 findings.conditions.retain(|condition| condition.kind != "SyncError");
             }
             let ended = before && self.memory.operation.is_none();

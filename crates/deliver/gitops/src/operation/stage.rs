@@ -20,6 +20,7 @@ use crate::HealthGates;
 use crate::application::Application;
 use crate::apply::{self, Absent, Applied, Applying, DRY_RUN, NotApplied};
 use crate::comparison::read;
+use crate::live::state_of;
 use crate::metrics::Count;
 use crate::targets::Target;
 
@@ -365,7 +366,7 @@ impl Operation {
             }
             Ok(applied) => {
                 context.work.add(if applied.changed { Count::Apply } else { Count::NoOpApply });
-                context.live.observed(key, Some(&applied.live));
+                context.live.observed(context.application, key, &applied.live);
                 self.results.set(key, task.phase, hook, "Synced", &applied.message);
                 Ok(())
             }
@@ -394,6 +395,7 @@ impl Operation {
     /// Waits until what the step applied is healthy and what it pruned is gone.
     async fn settle(&mut self, context: &Syncing<'_>, step: &Step) -> Result<Option<Duration>, String> {
         let (mut resources, mut running_hooks) = (Vec::new(), Vec::new());
+        self.awaited.clear();
         for task in step.groups.iter().flatten() {
             let Some((key, _)) = self.manifest(task) else { continue };
             if self.results.get(&key, task.phase).is_none_or(|outcome| outcome.phase != "Running") {
@@ -412,7 +414,12 @@ impl Operation {
                     named(&key, 1, "")
                 ));
             };
-            match verdict(&context.site.settings.checks, &live, hook) {
+            let verdict = verdict(&context.site.settings.checks, &live, hook);
+            if matches!(verdict, Verdict::Waiting) {
+                context.live.observed(context.application, &key, &live);
+                self.awaited.push((key.clone(), state_of(&live)));
+            }
+            match verdict {
                 Verdict::Done(message) => {
                     self.results.settle(&key, task.phase, "Succeeded", message.as_deref());
                     if hook {
@@ -458,21 +465,27 @@ impl Operation {
 
     /// Deletes the hooks that ran and whose policies say so.
     pub(super) async fn delete_hooks(&self, context: &Syncing<'_>, due: impl Fn(DeletePolicy) -> bool) {
+        for key in self.hooks_to_delete(due) {
+            if let Err(error) = remove(context, &key, self.options.propagation(), true).await {
+                tracing::warn!(hook = %key, error = client::chain(&error), "cannot delete the hook");
+            }
+        }
+    }
+
+    /// The hooks that ran and whose policies say so.
+    pub(super) fn hooks_to_delete(&self, due: impl Fn(DeletePolicy) -> bool) -> Vec<ResourceKey> {
         if self.dry_run {
-            return;
+            return Vec::new();
         }
         let steps = self.plan.steps.iter().chain(&self.plan.on_failure);
         let tasks = steps.flat_map(|step| step.groups.iter().flatten());
-        for task in tasks.filter(|task| matches!(task.action, Action::Hook(_))) {
-            let Some((key, manifest)) = self.manifest(task) else { continue };
-            let ran = self.results.get(&key, task.phase).is_some();
-            if ran && hooks::delete_policies(&manifest).into_iter().any(&due) {
-                let removed = remove(context, &key, self.options.propagation(), true).await;
-                if let Err(error) = removed {
-                    tracing::warn!(hook = %key, error = client::chain(&error), "cannot delete the hook");
-                }
-            }
-        }
+        let hooks = tasks.filter(|task| matches!(task.action, Action::Hook(_)));
+        let ran = hooks.filter_map(|task| {
+            let (key, manifest) = self.manifest(task)?;
+            let due = hooks::delete_policies(&manifest).into_iter().any(&due);
+            (due && self.results.get(&key, task.phase).is_some()).then_some(key)
+        });
+        ran.collect()
     }
 }
 
@@ -522,7 +535,7 @@ async fn prune(
 ) -> Result<(), client::Error> {
     remove(context, key, propagation, false).await?;
     if find(context, key).await?.is_none() {
-        context.live.observed(key, None);
+        context.live.missed(key);
     }
     Ok(())
 }

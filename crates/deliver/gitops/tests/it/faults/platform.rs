@@ -19,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::world::{URL, World, config_map};
 
-/// Long enough for the waits between retries, on a machine that does other things too.
-const LATE: Duration = Duration::from_secs(60);
+/// Long enough for the waits between retries, on a machine that does other things too, and shorter than the time after
+/// which a sync looks again at what it waits for: a move that nobody heard of is not made good by that here.
+const LATE: Duration = Duration::from_secs(25);
 const NAME: &str = "shop";
 
 /// What Git says at one commit.
@@ -201,8 +202,8 @@ impl Platform {
         self.world.app(NAME).await
     }
 
-    async fn until(&self, what: &str, reached: impl Fn(&Value) -> bool) -> Value {
-        eventually_async(what, LATE, || async {
+    async fn until(&self, what: &str, late: Duration, reached: impl Fn(&Value) -> bool) -> Value {
+        eventually_async(what, late, || async {
             let application = self.application().await;
             if reached(&application) {
                 Ok(application)
@@ -215,8 +216,12 @@ impl Platform {
 
     /// Waits until the newest commit is deployed.
     pub(super) async fn deployed(&self) -> Value {
+        self.deployed_within(LATE).await
+    }
+
+    pub(super) async fn deployed_within(&self, late: Duration) -> Value {
         let head = self.head();
-        self.until("the newest commit is deployed", |application| {
+        self.until("the newest commit is deployed", late, |application| {
             let status = &application["status"];
             status["sync"]["status"] == "Synced"
                 && status["sync"]["revision"] == head.as_str()
@@ -234,7 +239,7 @@ impl Platform {
     /// Waits until the cluster is known to be as the newest commit describes it, whichever commit was deployed for that.
     pub(super) async fn settled(&self) -> Value {
         let head = self.head();
-        self.until("the cluster is as the newest commit describes it", |application| {
+        self.until("the cluster is as the newest commit describes it", LATE, |application| {
             let status = &application["status"];
             status["sync"]["status"] == "Synced"
                 && status["sync"]["revision"] == head.as_str()
@@ -246,7 +251,7 @@ impl Platform {
 
     /// Waits until the status says that the newest commit cannot be rendered.
     pub(super) async fn refused(&self) -> Value {
-        self.until("the newest commit is found to be broken", |application| {
+        self.until("the newest commit is found to be broken", LATE, |application| {
             let conditions = application["status"]["conditions"].as_array();
             conditions.is_some_and(|all| all.iter().any(|condition| condition["type"] == "ComparisonError"))
         })

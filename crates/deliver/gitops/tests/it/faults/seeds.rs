@@ -12,12 +12,14 @@ use super::rounds;
 const AT_ONCE: usize = 4;
 /// Calls that go wrong while one commit is deployed.
 const TROUBLES: u32 = 6;
+/// The deadline of a request.
+const REQUEST: Duration = Duration::from_secs(30);
 /// No seed may take longer, whatever goes wrong.
 const DEADLINE: Duration = Duration::from_secs(240);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_goes_wrong_the_cluster_ends_as_git_describes_it() {
-    let seeds = rounds(8);
+    let seeds = rounds(24);
     let begun = Instant::now();
     let mut failures = stream::iter(0..seeds)
         .map(|seed| async move {
@@ -95,7 +97,7 @@ async fn answers_that_never_come_are_not_waited_for() {
     let faults = Faults::none();
     faults.plan("POST /api/v1/namespaces/shop/configmaps", Trouble::Hangs);
     let _process = platform.start(&faults);
-    platform.deployed().await;
+    platform.deployed_within(2 * REQUEST).await;
     platform.verify(Commit::First).await;
     assert_eq!(faults.troubles()[&Trouble::Hangs], 1);
 }
