@@ -60,6 +60,11 @@ fn value(value: &mut Value, shape: &Shape, empty: Empty) {
                 if !child.is_null() {
                     self::value(child, &field.shape, empty);
                 }
+                // As it is stored, an empty list cannot be told from none.
+                let counts = matches!(field.shape, Shape::List(_) | Shape::Map(_));
+                if empty == Empty::Omitted && field.presence == Presence::Always && counts && is_bare(child) {
+                    *child = Value::Null;
+                }
                 keeps(field, child, empty)
             });
             for (name, field) in fields.always() {
@@ -88,10 +93,14 @@ fn keeps(field: &Field, value: &Value, empty: Empty) -> bool {
             Value::Bool(set) => *set,
             Value::Number(number) => number.as_f64() != Some(0.0),
             Value::String(text) => !text.is_empty(),
-            Value::Array(items) => empty == Empty::Kept || !items.is_empty(),
-            Value::Object(map) => empty == Empty::Kept || !map.is_empty(),
+            Value::Array(_) | Value::Object(_) => empty == Empty::Kept || !is_bare(value),
         },
     }
+}
+
+/// Whether it is a list or a map without anything.
+fn is_bare(value: &Value) -> bool {
+    value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(Map::is_empty)
 }
 
 fn zero_of_field(field: &Field) -> Value {
@@ -160,6 +169,16 @@ mod tests {
         let role = of(json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
             "metadata": {"name": "a"}}));
         assert!(role.as_object().unwrap().contains_key("rules"));
+    }
+
+    #[test]
+    fn what_is_always_written_is_null_where_it_is_empty() {
+        let empty = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+            "metadata": {"name": "a"}, "rules": []});
+        assert_eq!(of(empty.clone())["rules"], Value::Null);
+        let mut role = empty;
+        decoded(&mut role);
+        assert_eq!(role["rules"], json!([]));
     }
 
     #[test]
