@@ -174,10 +174,12 @@ fn drop_empty(value: &mut Value, name: &str) {
             if name == "data" || name == "annotations" || name == "labels" {
                 return;
             }
-            map.retain(|name, value| {
-                MEANINGFUL_EMPTY.contains(&name.as_str())
-                    || !(value.as_object().is_some_and(Map::is_empty)
-                        || value.as_array().is_some_and(Vec::is_empty))
+            map.retain(|name, value| match value {
+                // Upstream writes some lists even if they are empty, and then as `null`: `rules` of a Role.
+                Value::Null => false,
+                Value::Object(map) => !map.is_empty() || MEANINGFUL_EMPTY.contains(&name.as_str()),
+                Value::Array(list) => !list.is_empty() || MEANINGFUL_EMPTY.contains(&name.as_str()),
+                _ => true,
             });
         }
         Value::Array(list) => list.iter_mut().for_each(|element| drop_empty(element, "")),

@@ -116,6 +116,19 @@ fn controllers_fill_what_is_theirs() {
 }
 
 #[test]
+fn a_list_that_the_server_writes_as_null_is_an_empty_one() {
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "metadata": {"name": "reader", "namespace": "shop"}, "rules": []});
+    let mut live = applied_by_us(&role);
+    live["rules"] = Value::Null;
+    for method in [Method::ClientSide, Method::ServerSide] {
+        assert!(!differs_with(&json!([]), &role, &live, method), "{method:?}");
+    }
+    live["rules"] = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]);
+    assert!(differs(&role, &live));
+}
+
+#[test]
 fn a_flag_that_is_not_set_may_be_written() {
     let mut target = deployment();
     let container = "/spec/template/spec/containers/0";
