@@ -43,6 +43,10 @@ pub(crate) enum Surroundings {
     Partial {
         retry_at: Option<Timestamp>,
     },
+    /// The last attempt to give it back failed.
+    Held {
+        retry_at: Timestamp,
+    },
     /// Being set up, brought up to date or given back.
     Busy,
     Ready,
@@ -156,6 +160,7 @@ fn plan_surroundings(view: &View<'_>, plan: &mut Plan) {
     let retry_at = match view.surroundings {
         Surroundings::Absent => None,
         Surroundings::Partial { retry_at } => retry_at.filter(|at| *at > view.now),
+        Surroundings::Held { retry_at } => Some(retry_at).filter(|at| *at > view.now),
         Surroundings::Busy | Surroundings::Ready => return,
     };
     match retry_at {

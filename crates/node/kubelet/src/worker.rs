@@ -41,6 +41,9 @@ use crate::spec::Volumes;
 use crate::volumes::{Prepared, Tokens, VolumePaths};
 use crate::{refusals, volumes};
 
+/// When to try again to give back what could not be.
+const RELEASE_AGAIN: Duration = Duration::from_secs(1);
+
 /// Something a worker waited for has happened.
 #[derive(Debug)]
 enum Done {
@@ -303,9 +306,9 @@ impl Worker {
             Done::SetUp(result) => self.set_up_done(*result),
             Done::Refreshed(result) => self.refreshed(result),
             Done::Released(clean) => {
-                let retry_at = Some(self.shared.now() + Duration::from_secs(1));
+                let retry_at = self.shared.now() + RELEASE_AGAIN;
                 self.surroundings =
-                    if clean { Surroundings::Absent } else { Surroundings::Partial { retry_at } };
+                    if clean { Surroundings::Absent } else { Surroundings::Held { retry_at } };
             }
             Done::Started { container, attempt, outcome } => self.started(&container, attempt, outcome),
             Done::HookRan { container, attempt, problem } => self.hook_ran(&container, attempt, problem),

@@ -119,8 +119,13 @@ pub(super) fn plan_end(view: &View<'_>, ending: Ending, plan: &mut Plan) {
         return;
     }
     plan.end = Some(if release { End::ForGood } else { End::UntilNextStart });
-    if release && view.surroundings != Surroundings::Absent {
-        plan.actions.push(Action::Release);
+    if !release {
+        return;
+    }
+    match view.surroundings {
+        Surroundings::Absent => {}
+        Surroundings::Held { retry_at } if retry_at > view.now => plan.wake_at(retry_at),
+        _ => plan.actions.push(Action::Release),
     }
 }
 

@@ -264,6 +264,14 @@ fn deletion_stops_everything_then_releases() {
     situation.exit("a", 143);
     situation.containers.get_mut("a").unwrap().busy = None;
     assert_eq!(situation.actions(), ["release"]);
+    situation.surroundings = Surroundings::Held { retry_at: at(NOW + 1) };
+    assert_eq!(
+        (situation.actions(), situation.plan().wake),
+        (vec![], Some(at(NOW + 1))),
+        "not at once again"
+    );
+    situation.now = at(NOW + 1);
+    assert_eq!(situation.actions(), ["release"]);
     situation.surroundings = Surroundings::Absent;
     assert!(situation.plan().end == Some(End::ForGood) && situation.actions().is_empty());
 }
