@@ -102,6 +102,8 @@ struct State {
     left: u32,
     /// What goes wrong with certain calls: by their beginning (`PATCH /api`), each once.
     planned: Vec<(String, Trouble)>,
+    /// What is planned once a certain call was made.
+    later: Vec<(String, String, Trouble)>,
     dies: Option<(Calls, usize, Death)>,
     calls: Vec<String>,
     writes: usize,
@@ -122,6 +124,7 @@ impl Faults {
             random: fastrand::Rng::with_seed(seed),
             left: troubles,
             planned: Vec::new(),
+            later: Vec::new(),
             dies: None,
             calls: Vec::new(),
             writes: 0,
@@ -134,6 +137,11 @@ impl Faults {
     /// The next call that begins with this method and path goes wrong in this way.
     pub fn plan(&self, call: &str, trouble: Trouble) {
         self.0.state().planned.push((call.to_owned(), trouble));
+    }
+
+    /// As [`plan`](Self::plan), once a call that begins with `first` was made.
+    pub fn plan_after(&self, first: &str, call: &str, trouble: Trouble) {
+        self.0.state().later.push((first.to_owned(), call.to_owned(), trouble));
     }
 
     /// Whoever uses the transports dies at the call with this number, from 0: nothing is answered any more.
@@ -283,6 +291,9 @@ impl Inner {
             let (_, trouble) = state.planned.remove(at);
             return state.goes_wrong(trouble);
         }
+        let made: Vec<_> =
+            state.later.extract_if(.., |(first, ..)| !watched && call.starts_with(&*first)).collect();
+        state.planned.extend(made.into_iter().map(|(_, call, trouble)| (call, trouble)));
         if state.left == 0 || state.random.u32(0..ONE_IN) != 0 {
             return Course::Well;
         }

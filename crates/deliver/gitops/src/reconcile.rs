@@ -239,7 +239,7 @@ impl Pass<'_> {
         };
         let outcome = match self.memory.operation.take() {
             Some(mut operation) => match self.go_on_without(&mut operation, application).await {
-                Ok(progress) => self.took(operation, progress, &mut findings),
+                Ok(progress) => self.took(operation, progress),
                 Err(error) => {
                     self.memory.operation = Some(operation);
                     return Err(error);
@@ -247,7 +247,7 @@ impl Pass<'_> {
             },
             None => {
                 let found = Found { application, targets: &targets, compared: &compared };
-                self.begin(found, &mut findings).await?
+                self.begin(found).await?
             }
         };
         findings.compared = Some(compared);
@@ -298,7 +298,7 @@ impl Pass<'_> {
             let before = self.memory.operation.is_some();
             let mut compared = self.compared(application, resources);
             let found = Found { application, targets: &targets, compared: &compared };
-            let outcome = self.operate(found, &mut findings).await?;
+            let outcome = self.operate(found).await?;
             wait = wait.min(outcome.wait);
             findings.conditions = self.conditions(&targets, &compared, outcome.sync_error);
             findings.conditions.extend(self.orphaned(application, &compared));
@@ -406,20 +406,24 @@ impl Pass<'_> {
         conditions
     }
 
-    /// Writes the status if it says something new. What operations came to is kept until it is written.
+    /// Writes the status if it says something new, with what operations came to.
     async fn write(
         &mut self,
         application: Option<&Application>,
         mut findings: Findings,
     ) -> Result<(), Error> {
-        let unwritten = std::mem::take(&mut self.memory.unwritten);
-        findings.operation = findings.operation.or(unwritten.operation);
-        findings.told_before = unwritten.deployed.len();
-        findings.deployed.splice(..0, unwritten.deployed);
-        let news = Unwritten { operation: findings.operation.clone(), deployed: findings.deployed.clone() };
+        let unwritten = self.memory.unwritten.clone();
+        let deployed = unwritten.deployed.len();
+        findings.operation = unwritten.operation;
+        findings.deployed = unwritten.deployed;
+        findings.told_before = unwritten.tried;
         let written = self.write_status(application, findings).await;
-        if written.is_err() {
-            self.memory.unwritten = news;
+        match written {
+            Ok(()) if application.is_some() => self.memory.unwritten = Unwritten::default(),
+            // The history is written once the spec is valid again.
+            Ok(()) => self.memory.unwritten.operation = None,
+            // It may have been written all the same.
+            Err(_) => self.memory.unwritten.tried = deployed,
         }
         written
     }

@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::metrics::Count;
 use crate::operation::{Deferred, Deployment, Operation, OperationPhase, Progress};
 use crate::secrets;
-use crate::status::{Compared, Findings};
+use crate::status::Compared;
 use crate::targets::Targets;
 
 /// Healing starts anew when a revision was left alone for this long.
@@ -37,16 +37,12 @@ pub(super) struct Found<'a> {
 
 impl Pass<'_> {
     /// Continues, starts or decides about an operation.
-    pub(super) async fn operate(
-        &mut self,
-        found: Found<'_>,
-        findings: &mut Findings,
-    ) -> Result<Outcome, Error> {
+    pub(super) async fn operate(&mut self, found: Found<'_>) -> Result<Outcome, Error> {
         let Some(mut operation) = self.memory.operation.take() else {
-            return self.begin(found, findings).await;
+            return self.begin(found).await;
         };
         match self.go_on(&mut operation, found).await {
-            Ok(progress) => Ok(self.took(operation, progress, findings)),
+            Ok(progress) => Ok(self.took(operation, progress)),
             Err(error) => {
                 // It goes on where it is.
                 self.memory.operation = Some(operation);
@@ -92,16 +88,9 @@ impl Pass<'_> {
     }
 
     /// Keeps what an operation came to.
-    pub(super) fn took(
-        &mut self,
-        operation: Operation,
-        progress: Progress,
-        findings: &mut Findings,
-    ) -> Outcome {
-        let state = operation.state();
+    pub(super) fn took(&mut self, operation: Operation, progress: Progress) -> Outcome {
         self.memory.deferred = operation.deferred().to_vec();
-        findings.operation = Some(state.clone());
-        self.memory.state = Some(state);
+        self.memory.came_to(operation.state());
         match progress {
             Progress::Waiting(wait) => {
                 self.memory.operation = Some(operation);
@@ -114,7 +103,7 @@ impl Pass<'_> {
                     self.memory.synced = Some(operation.targets().hash);
                 }
                 if operation.phase == OperationPhase::Succeeded && operation.is_whole() {
-                    findings.deployed.push(deployed(&operation, self.now));
+                    self.memory.unwritten.deployed.push(deployed(&operation, self.now));
                 }
                 let revision = operation.deployment().revisions.join(" ");
                 self.memory.ended = Some((operation.phase, operation.message.clone(), revision));
@@ -125,15 +114,11 @@ impl Pass<'_> {
     }
 
     /// No operation is under way: one may have been asked for, or be due.
-    pub(super) async fn begin(
-        &mut self,
-        found: Found<'_>,
-        findings: &mut Findings,
-    ) -> Result<Outcome, Error> {
+    pub(super) async fn begin(&mut self, found: Found<'_>) -> Result<Outcome, Error> {
         let asked = &self.object["operation"];
         self.load_state().await;
         let (asked_before, interrupted) = (self.memory.taken(asked), self.memory.interrupted.clone());
-        let begun = self.begin_requested(found, findings).await;
+        let begun = self.begin_requested(found).await;
         if begun.is_err() {
             // Whoever asked is not forgotten: the next pass begins it.
             if !asked_before {
@@ -144,18 +129,18 @@ impl Pass<'_> {
         begun
     }
 
-    async fn begin_requested(&mut self, found: Found<'_>, findings: &mut Findings) -> Result<Outcome, Error> {
+    async fn begin_requested(&mut self, found: Found<'_>) -> Result<Outcome, Error> {
         let Found { application, targets, compared } = found;
         let asked = &self.object["operation"];
         let mut cut_off = None;
         let request = if let Some(request) = self.awaited_request() {
             if self.object["status"]["operationState"]["phase"] == "Terminating" {
-                return Ok(self.refused(request, "Failed", "Operation terminated", findings));
+                return Ok(self.refused(request, "Failed", "Operation terminated"));
             }
             request
         } else if asked["sync"].is_object() && !self.memory.taken(asked) {
             if let Window::Closed(message) = self.site().window(Initiator::Person, None, self.now) {
-                return Ok(self.blocked(asked.clone(), message, findings));
+                return Ok(self.blocked(asked.clone(), message));
             }
             self.memory.take(asked);
             self.memory.interrupted = None;
@@ -165,7 +150,7 @@ impl Pass<'_> {
             if request["sync"]["manifests"].as_array().is_some_and(|sent| !sent.is_empty()) {
                 // The state shows them without what Secrets hold.
                 let message = "the manifests that were sent along are gone; send them again";
-                return Ok(self.refused(request, "Error", message, findings));
+                return Ok(self.refused(request, "Error", message));
             }
             cut_off = Some(state);
             request
@@ -183,7 +168,7 @@ impl Pass<'_> {
             Subject::Ready(deployment, resources) => (deployment, resources),
             Subject::Tracked => {
                 if let Some(message) = &compared.failed {
-                    return Ok(self.refused(request, "Error", message, findings));
+                    return Ok(self.refused(request, "Error", message));
                 }
                 let deployment = Deployment {
                     targets: Arc::clone(targets),
@@ -194,11 +179,10 @@ impl Pass<'_> {
                 (deployment, compared.resources.clone())
             }
             Subject::NotYet(state) => {
-                findings.operation = Some(state.clone());
-                self.memory.state = Some(state);
+                self.memory.came_to(state);
                 return Ok(Outcome::default());
             }
-            Subject::Refused(message) => return Ok(self.refused(request, "Error", &message, findings)),
+            Subject::Refused(message) => return Ok(self.refused(request, "Error", &message)),
         };
         let context = self.syncing(application);
         let operation = Operation::start(&context, application, request, deployment, &resources, self.now);
@@ -211,29 +195,27 @@ impl Pass<'_> {
         } else {
             operation.advance(&context, application, &resources, self.now).await?
         };
-        Ok(self.took(operation, progress, findings))
+        Ok(self.took(operation, progress))
     }
 
     /// What was asked for ends before it began.
-    fn refused(&mut self, request: Value, phase: &str, message: &str, findings: &mut Findings) -> Outcome {
+    fn refused(&mut self, request: Value, phase: &str, message: &str) -> Outcome {
         self.memory.instead = None;
         let time = meta::format_time(self.now);
         let state = json!({"operation": secrets::shown(&request), "phase": phase, "message": message, "startedAt": time,
             "finishedAt": time, "syncResult": {"revision": ""}});
-        findings.operation = Some(state.clone());
-        self.memory.state = Some(state);
+        self.memory.came_to(state);
         Outcome { acted: true, ended: true, ..Outcome::default() }
     }
 
     /// What a person asked for waits until a window permits it.
-    fn blocked(&mut self, asked: Value, message: String, findings: &mut Findings) -> Outcome {
+    fn blocked(&mut self, asked: Value, message: String) -> Outcome {
         let (before, asked) = (self.state(), secrets::shown(&asked));
         let again = before["operation"] == asked && before["phase"] == "Running";
         let started = if again { before["startedAt"].clone() } else { meta::format_time(self.now).into() };
         let state = json!({"operation": asked, "phase": "Running", "message": message, "startedAt": started,
             "syncResult": {"revision": ""}});
-        findings.operation = Some(state.clone());
-        self.memory.state = Some(state);
+        self.memory.came_to(state);
         Outcome { wait: self.site().next_window(self.now), ..Outcome::default() }
     }
 

@@ -78,12 +78,15 @@ pub(super) struct Memory {
     pub(super) unwritten: Unwritten,
 }
 
-/// What operations came to and no status says yet.
-#[derive(Debug, Default)]
+/// What operations came to and no status says yet. It is kept here from the moment it is known: whatever fails between that
+/// and the write, the next pass writes it.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Unwritten {
     pub(super) operation: Option<Value>,
     /// Entries for `history`.
     pub(super) deployed: Vec<Value>,
+    /// How many of them a write was to bring whose answer was an error.
+    pub(super) tried: usize,
 }
 
 /// A rendering that failed, and when to try it again.
@@ -262,6 +265,12 @@ impl Memory {
             let paths = refresh_paths(&self.generate_paths, text("path"));
             push.moves(text("targetRevision")) && push.touches(&paths)
         })
+    }
+
+    /// Takes note of what an operation came to.
+    pub(super) fn came_to(&mut self, state: Value) {
+        self.unwritten.operation = Some(state.clone());
+        self.state = Some(state);
     }
 
     pub(super) fn taken(&self, request: &Value) -> bool {

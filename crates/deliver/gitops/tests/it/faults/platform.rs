@@ -249,6 +249,12 @@ impl Platform {
         .await
     }
 
+    /// Waits until `operationState` tells of something.
+    pub(super) async fn told(&self, what: &str, told: impl Fn(&Value) -> bool) {
+        let what = format!("{what} is told of");
+        self.until(&what, LATE, |application| told(&application["status"]["operationState"])).await;
+    }
+
     /// Waits until the status says that the newest commit cannot be rendered.
     pub(super) async fn refused(&self) -> Value {
         self.until("the newest commit is found to be broken", LATE, |application| {

@@ -101,3 +101,22 @@ async fn answers_that_never_come_are_not_waited_for() {
     platform.verify(Commit::First).await;
     assert_eq!(faults.troubles()[&Trouble::Hangs], 1);
 }
+
+/// The comparison after a sync fails, and with it the pass that made the sync.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_sync_came_to_is_told_whatever_fails_after_it() {
+    let platform = Platform::new().await;
+    let faults = Faults::none();
+    let _process = platform.start(&faults);
+    platform.deployed().await;
+    let one = "/api/v1/namespaces/shop/configmaps/one";
+    faults.plan_after(&format!("PATCH {one}"), &format!("GET {one}"), Trouble::ServerError);
+    platform.drift().await;
+    platform.healed("1").await;
+    platform
+        .told("the healing", |state| {
+            state["operation"]["sync"]["autoHealAttemptsCount"] == 1 && state["phase"] == "Succeeded"
+        })
+        .await;
+    assert_eq!(faults.troubles()[&Trouble::ServerError], 1);
+}
