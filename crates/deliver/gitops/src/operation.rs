@@ -111,6 +111,8 @@ pub(crate) struct Operation {
     retry_at: Option<Instant>,
     /// Whether a status was to tell how all hooks ended, before those that succeeded are deleted.
     told: bool,
+    /// How often hooks that succeeded could not be deleted.
+    clean_ups: u32,
     results: Results,
     deferred: Vec<Deferred>,
     pub(crate) phase: OperationPhase,
@@ -130,6 +132,12 @@ enum Subject {
 
 /// A pass may not wait longer than this between two looks at a running sync.
 const LONGEST_LOOK: Duration = Duration::from_secs(30);
+
+/// How often the deletion of hooks that succeeded is tried again. Then they stay, as upstream leaves them at once, and the
+/// sync has succeeded all the same.
+const CLEAN_UPS: u32 = 5;
+/// After the first failure; the waits grow by it.
+const CLEAN_UP_AGAIN: Duration = Duration::from_millis(200);
 
 /// What a sync makes so.
 #[derive(Debug)]
@@ -197,6 +205,7 @@ impl Operation {
             awaited: Vec::new(),
             retry_at: None,
             told: false,
+            clean_ups: 0,
             results: Results::default(),
             deferred: Vec::new(),
             phase: OperationPhase::Running,
@@ -400,7 +409,8 @@ impl Operation {
 
     /// Ends it from outside: superseded, or terminated by a person.
     pub(crate) async fn stop(&mut self, context: &Syncing<'_>, message: &str, now: Timestamp) {
-        self.delete_hooks(context, |_| true).await;
+        let left = self.delete_hooks(context, |_| true).await;
+        self.leave_behind(left);
         self.failing.get_or_insert_with(|| message.to_owned());
         self.end(OperationPhase::Failed, message.to_owned(), now);
     }
@@ -464,6 +474,7 @@ impl Operation {
         }
         self.retry_at = None;
         self.told = false;
+        self.clean_ups = 0;
         self.finished = None;
         self.failing = None;
         self.position = 0;
@@ -485,7 +496,9 @@ impl Operation {
                 self.message.clone_from(&failure);
                 self.failing = Some(failure);
                 self.position = 0;
-                self.delete_hooks(context, |policy| policy == sync::hooks::DeletePolicy::HookFailed).await;
+                let failed = |policy| policy == sync::hooks::DeletePolicy::HookFailed;
+                let left = self.delete_hooks(context, failed).await;
+                self.leave_behind(left);
             }
         }
         self.stage = Stage::First;
@@ -525,7 +538,12 @@ impl Operation {
             self.told = true;
             return Progress::Waiting(Duration::ZERO);
         }
-        self.delete_hooks(context, succeeded).await;
+        let left = self.delete_hooks(context, succeeded).await;
+        if !left.is_empty() && self.clean_ups < CLEAN_UPS {
+            self.clean_ups += 1;
+            return Progress::Waiting(CLEAN_UP_AGAIN * self.clean_ups);
+        }
+        self.leave_behind(left);
         let message = match self.plan.steps.last() {
             Some(step) if !stage::has_hooks(step) => "successfully synced (all tasks run)",
             _ => "successfully synced (no more tasks)",

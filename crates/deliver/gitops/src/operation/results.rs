@@ -58,6 +58,13 @@ impl Results {
         }
     }
 
+    /// Says something else of a resource; how it did stays.
+    pub(super) fn remark(&mut self, key: &ResourceKey, phase: Phase, message: String) {
+        if let Some(outcome) = self.0.get_mut(&(phase, key.clone())) {
+            outcome.message = message;
+        }
+    }
+
     /// Takes over what the state of an earlier process says of hooks that ran or run.
     pub(super) fn resume(&mut self, resources: &Value) {
         for entry in resources.as_array().into_iter().flatten() {

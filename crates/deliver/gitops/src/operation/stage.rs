@@ -463,17 +463,32 @@ impl Operation {
         Ok(None)
     }
 
-    /// Deletes the hooks that ran and whose policies say so.
-    pub(super) async fn delete_hooks(&self, context: &Syncing<'_>, due: impl Fn(DeletePolicy) -> bool) {
-        for key in self.hooks_to_delete(due) {
+    /// Deletes the hooks that ran and whose policies say so; those that could not be, and why.
+    pub(super) async fn delete_hooks(
+        &self,
+        context: &Syncing<'_>,
+        due: impl Fn(DeletePolicy) -> bool,
+    ) -> Vec<Left> {
+        let mut left = Vec::new();
+        for (phase, key) in self.hooks_to_delete(due) {
             if let Err(error) = remove(context, &key, self.options.propagation(), true).await {
                 tracing::warn!(hook = %key, error = client::chain(&error), "cannot delete the hook");
+                let why = format!("failed to delete resource: {}", error.message());
+                left.push(Left { phase, key, why });
             }
+        }
+        left
+    }
+
+    /// The results say of hooks that they were left behind.
+    pub(super) fn leave_behind(&mut self, left: Vec<Left>) {
+        for Left { phase, key, why } in left {
+            self.results.remark(&key, phase, why);
         }
     }
 
     /// The hooks that ran and whose policies say so.
-    pub(super) fn hooks_to_delete(&self, due: impl Fn(DeletePolicy) -> bool) -> Vec<ResourceKey> {
+    pub(super) fn hooks_to_delete(&self, due: impl Fn(DeletePolicy) -> bool) -> Vec<(Phase, ResourceKey)> {
         if self.dry_run {
             return Vec::new();
         }
@@ -483,10 +498,17 @@ impl Operation {
         let ran = hooks.filter_map(|task| {
             let (key, manifest) = self.manifest(task)?;
             let due = hooks::delete_policies(&manifest).into_iter().any(&due);
-            (due && self.results.get(&key, task.phase).is_some()).then_some(key)
+            (due && self.results.get(&key, task.phase).is_some()).then_some((task.phase, key))
         });
         ran.collect()
     }
+}
+
+/// A hook that could not be deleted.
+pub(super) struct Left {
+    phase: Phase,
+    key: ResourceKey,
+    why: String,
 }
 
 /// Deletions have no event of their own once an object is forgotten, so they are looked for.

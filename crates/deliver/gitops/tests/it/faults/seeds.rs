@@ -120,3 +120,17 @@ async fn what_a_sync_came_to_is_told_whatever_fails_after_it() {
         .await;
     assert_eq!(faults.troubles()[&Trouble::ServerError], 1);
 }
+
+/// A hook that is to go stays until its deletion succeeds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_that_cannot_be_deleted_is_deleted_later() {
+    let platform = Platform::new().await;
+    let faults = Faults::none();
+    for trouble in [Trouble::ServerError, Trouble::TimeoutAfter] {
+        faults.plan("DELETE /apis/batch/v1/namespaces/shop/jobs/smoke", trouble);
+    }
+    let _process = platform.start(&faults);
+    platform.deployed().await;
+    platform.verify(Commit::First).await;
+    assert_eq!(faults.troubles().values().sum::<u32>(), 2);
+}
