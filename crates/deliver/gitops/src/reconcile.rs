@@ -9,16 +9,15 @@ mod orphans;
 mod seed;
 mod shared;
 mod site;
+mod tell;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use client::controller::Action;
-use client::dynamic::{Patch, PatchOptions};
 use client::{Api, Key, resource};
 use jiff::Timestamp;
-use objects::{Value, meta, patch};
-use serde_json::json;
+use objects::{Value, meta};
 use sync::{ResourceKey, annotations, takeover};
 
 use crate::application::Application;
@@ -27,11 +26,11 @@ use crate::clusters::{Cluster, Connection};
 use crate::comparison::{Comparing, Resource};
 use crate::error::Error;
 use crate::metrics::{Count, Work};
-use crate::operation::{Operation, OperationPhase, Progress, Syncing};
-use crate::status::{self, Compared, Condition, Findings};
+use crate::operation::{Operation, Progress, Syncing};
+use crate::status::{Compared, Condition, Findings};
 use crate::targets::{Managed, Targets};
 use decide::Found;
-use memory::{Around, Known, Memory, Unwritten};
+use memory::{Around, Known, Memory};
 pub(crate) use seed::read_or_make as read_or_make_seed;
 pub(crate) use shared::Shared;
 pub(crate) use site::{NoSite, Site, Window};
@@ -404,91 +403,5 @@ impl Pass<'_> {
         }
         conditions.extend(sync_error.map(|message| Condition::new("SyncError", message)));
         conditions
-    }
-
-    /// Writes the status if it says something new, with what operations came to.
-    async fn write(
-        &mut self,
-        application: Option<&Application>,
-        mut findings: Findings,
-    ) -> Result<(), Error> {
-        let unwritten = self.memory.unwritten.clone();
-        let deployed = unwritten.deployed.len();
-        findings.operation = unwritten.operation;
-        findings.deployed = unwritten.deployed;
-        findings.told_before = unwritten.tried;
-        let written = self.write_status(application, findings).await;
-        match written {
-            Ok(()) if application.is_some() => self.memory.unwritten = Unwritten::default(),
-            // The history is written once the spec is valid again.
-            Ok(()) => self.memory.unwritten.operation = None,
-            // It may have been written all the same.
-            Err(_) => self.memory.unwritten.tried = deployed,
-        }
-        written
-    }
-
-    async fn write_status(
-        &mut self,
-        application: Option<&Application>,
-        findings: Findings,
-    ) -> Result<(), Error> {
-        let old = &self.object["status"];
-        let asked = &self.object["operation"];
-        let ended = findings.operation.as_ref().is_some_and(|state| state["phase"] != "Running");
-        let operation_done =
-            asked.is_object() && self.memory.taken(asked) && ended && self.memory.operation.is_none();
-        let new = status::build(old, application, findings, &self.shared.settings.namespace, self.now);
-        self.work.says(self.object, &new);
-        if !status::differs(old, &new) && new["reconciledAt"] == old["reconciledAt"] && !operation_done {
-            return Ok(());
-        }
-        let mut change = json!({"status": patch::merge_diff(&json!(crate::application::map(old)), &new)});
-        if operation_done {
-            change["operation"] = Value::Null;
-        }
-        self.work.add(Count::StatusWrite);
-        match self
-            .api
-            .patch(self.key, &Patch::Merge(change), &PatchOptions::manager(sync::FIELD_MANAGER))
-            .await
-        {
-            Ok(_) => {
-                if operation_done {
-                    // The same may be asked for again before the next look.
-                    self.memory.forget_request();
-                }
-                Ok(())
-            }
-            Err(error) if error.is_not_found() => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Says in an Event how the operation went.
-    async fn tell(&mut self) {
-        let Some((phase, message, revision)) = self.memory.ended.take() else { return };
-        match phase {
-            OperationPhase::Succeeded => {
-                let text = format!("Sync operation to {revision} succeeded");
-                self.shared.events.normal(self.object, "OperationCompleted", &text).await;
-            }
-            OperationPhase::Running | OperationPhase::Failed => {
-                let text = format!("Sync operation to {revision} failed: {message}");
-                self.shared.events.warning(self.object, "OperationCompleted", &text).await;
-            }
-        }
-    }
-
-    /// Takes the refresh annotation off, unless somebody asked again meanwhile.
-    async fn clear_refresh(&self, seen: Option<&str>) -> Result<(), Error> {
-        let Some(seen) = seen else { return Ok(()) };
-        let path = format!("/metadata/annotations/{}", annotations::REFRESH.replace('/', "~1"));
-        let operations = json!([{"op": "test", "path": path, "value": seen}, {"op": "remove", "path": path}]);
-        match self.api.patch(self.key, &Patch::Json(operations), &PatchOptions::default()).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.is_not_found() || error.is_invalid() => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 }
