@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use objects::{Value, meta};
+use objects::{Value, meta, patch};
 use serde_json::{Map, json};
 use sync::{HealthStatus, ResourceKey, SyncStatus, health, status};
 
@@ -66,7 +66,7 @@ impl Compared {
     }
 }
 
-/// The new status; equal to the old one (but for `reconciledAt`) if there is nothing new to say.
+/// The new status; equal to the old one if there is nothing new to say. `reconciledAt` stays as it is.
 pub(crate) fn build(
     old: &Value,
     application: Option<&Application>,
@@ -91,21 +91,16 @@ pub(crate) fn build(
             add_history(&mut new, entry, application.history_limit, told);
         }
     }
-    let mut new = Value::Object(new);
-    if findings.refreshed || new["reconciledAt"].is_null() || differs(old, &new) {
-        new["reconciledAt"] = time.into();
-    }
-    new
+    Value::Object(new)
 }
 
-/// Whether a status says something that the other does not, apart from when it was looked at.
-pub(crate) fn differs(old: &Value, new: &Value) -> bool {
-    let without_time = |status: &Value| {
-        let mut status = map(status);
-        status.remove("reconciledAt");
-        status
-    };
-    without_time(old) != without_time(new)
+/// What a status says that the one before did not, as a merge patch; `{}` if nothing, whenever either was looked at.
+pub(crate) fn news(old: &Value, new: &Value) -> Value {
+    let mut news = if old.is_object() { patch::merge_diff(old, new) } else { new.clone() };
+    if let Some(fields) = news.as_object_mut() {
+        fields.remove("reconciledAt");
+    }
+    news
 }
 
 fn set_list(status: &mut Map<String, Value>, field: &str, list: Vec<Value>) {
@@ -301,12 +296,13 @@ mod tests {
         assert_eq!(first["sync"]["status"], "Unknown");
         let second = build(&first, None, findings("no"), "argocd", at(200));
         assert_eq!(first, second);
-        assert!(!differs(&first, &second));
+        assert_eq!(news(&first, &second), json!({}));
         let third = build(&second, None, findings("other"), "argocd", at(300));
         assert_eq!(third["conditions"][0]["lastTransitionTime"], "1970-01-01T00:05:00Z");
         assert_eq!(third["conditions"][1]["lastTransitionTime"], "1970-01-01T00:01:40Z");
         assert_eq!(third["health"]["lastTransitionTime"], "1970-01-01T00:01:40Z");
-        assert_eq!(third["reconciledAt"], "1970-01-01T00:05:00Z");
+        assert_eq!(news(&second, &third)["conditions"], third["conditions"]);
+        assert_eq!(third["reconciledAt"], Value::Null);
     }
 
     #[test]

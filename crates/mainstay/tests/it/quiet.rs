@@ -67,10 +67,11 @@ fn watched(repository: &str, path: &str, root: &str) {
 }
 
 /// One object may move this often while it is watched: a Deployment without a node is given up after ten minutes, and
-/// its Application says so. A loop moves it more often.
-const MOVES: usize = 4;
+/// its Application says so, of up to six of them one after another. A loop moves it more often.
+const MOVES: usize = 6;
 
-/// Every object by kind, namespace and name, as it is without what every write changes.
+/// Every object by kind, namespace and name, as it is without what every write changes: of an Application the generation
+/// and the time too.
 fn objects(platform: &Platform) -> Result<BTreeMap<String, (String, Value)>, String> {
     let kinds = platform.try_kubectl(&["api-resources", "--verbs=list", "--output=name"])?;
     let kinds: Vec<&str> = kinds.lines().filter(|kind| !kind.ends_with("metrics.k8s.io")).collect();
@@ -85,6 +86,11 @@ fn objects(platform: &Platform) -> Result<BTreeMap<String, (String, Value)>, Str
         if let Some(metadata) = object["metadata"].as_object_mut() {
             metadata.remove("resourceVersion");
             metadata.remove("managedFields");
+        }
+        if kind == "Application" {
+            for (part, field) in [("metadata", "generation"), ("status", "reconciledAt")] {
+                object[part].as_object_mut().and_then(|part| part.remove(field));
+            }
         }
         (key, (version, object))
     });

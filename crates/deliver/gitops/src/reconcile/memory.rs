@@ -76,6 +76,9 @@ pub(super) struct Memory {
     /// The operation that ended and that no Event told of yet: how, why, and its revisions.
     pub(super) ended: Option<(OperationPhase, String, String)>,
     pub(super) unwritten: Unwritten,
+    /// What a status was to bring and the server kept nothing of: a definition of Applications that is older than a field
+    /// prunes it, and to say it again would change nothing but the time.
+    pub(super) unkept: Option<Value>,
 }
 
 /// What operations came to and no status says yet. It is kept here from the moment it is known: whatever fails between that

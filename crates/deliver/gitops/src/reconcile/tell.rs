@@ -1,13 +1,13 @@
 //! What a pass tells others: in the status, in an Event, and by taking off the wish for a refresh.
 
 use client::dynamic::{Patch, PatchOptions};
-use objects::{Value, patch};
+use objects::{Value, meta};
 use serde_json::json;
 use sync::annotations;
 
 use super::Pass;
 use super::memory::Unwritten;
-use crate::application::{self, Application};
+use crate::application::Application;
 use crate::error::Error;
 use crate::metrics::Count;
 use crate::operation::OperationPhase;
@@ -46,12 +46,18 @@ impl Pass<'_> {
         let ended = findings.operation.as_ref().is_some_and(|state| state["phase"] != "Running");
         let operation_done =
             asked.is_object() && self.memory.taken(asked) && ended && self.memory.operation.is_none();
+        let looked = findings.refreshed || old["reconciledAt"].is_null();
         let new = status::build(old, application, findings, &self.shared.settings.namespace, self.now);
         self.work.says(self.object, &new);
-        if !status::differs(old, &new) && new["reconciledAt"] == old["reconciledAt"] && !operation_done {
+        let news = status::news(old, &new);
+        let told = news == json!({}) || self.memory.unkept.as_ref() == Some(&news);
+        if told && !looked && !operation_done {
             return Ok(());
         }
-        let mut change = json!({"status": patch::merge_diff(&json!(application::map(old)), &new)});
+        let mut change = json!({"status": news});
+        if !told || looked {
+            change["status"]["reconciledAt"] = meta::format_time(self.now).into();
+        }
         if operation_done {
             change["operation"] = Value::Null;
         }
@@ -61,7 +67,13 @@ impl Pass<'_> {
             .patch(self.key, &Patch::Merge(change), &PatchOptions::manager(sync::FIELD_MANAGER))
             .await
         {
-            Ok(_) => {
+            Ok(answer) => {
+                let left = status::news(&answer["status"], &new);
+                if left == json!({}) {
+                    self.memory.unkept = None;
+                } else if left == news {
+                    self.memory.unkept = Some(left);
+                }
                 if operation_done {
                     // The same may be asked for again before the next look.
                     self.memory.forget_request();

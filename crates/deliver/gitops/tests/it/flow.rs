@@ -4,7 +4,8 @@ use client::resource::{CONFIG_MAPS, NAMESPACES};
 use gitops::{BootstrapRequest, Settings, bootstrap};
 use serde_json::json;
 
-use super::world::{World, automated, config_map};
+use super::place;
+use super::world::{SOON, World, automated, config_map};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commits_drift_and_removals_are_followed() {
@@ -123,6 +124,49 @@ async fn work_follows_change() {
     assert_eq!(after.renders - before.renders, 1, "one application changed: {before:?} {after:?}");
     assert_eq!(after.applies - before.applies, 1, "{before:?} {after:?}");
     assert_eq!(after.syncs - before.syncs, 1, "{before:?} {after:?}");
+}
+
+/// As the chart of an older Argo CD brings it, beside a status field that came later.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_definition_of_applications_prunes_is_not_told_for_ever() {
+    let pod =
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: web, image: web:1}]}\n";
+    let (world, _repository) = World::with_files(&[("shop/web.yaml", pod)]).await;
+    let mut definition = gitops::definitions().remove(0);
+    let without_images = json!({"type": "object", "properties": {"externalURLs": {
+        "type": "array", "items": {"type": "string"},
+    }}});
+    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"] = json!({
+        "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            "properties": {"summary": without_images}},
+    });
+    place::define(&world.client, &definition).await;
+    let controller = world.start(Settings::default());
+    world.application("shop", "shop", automated()).await;
+    let application = world.synced("shop").await;
+    assert_eq!(application["status"]["summary"], json!({}), "the server prunes it");
+
+    let looked_at_again = async |label: u32| {
+        let before = controller.metrics.counts().passes;
+        let change = json!({"metadata": {"labels": {"looked-at": label.to_string()}}});
+        world.change(&client::resource::APPLICATIONS, "argocd", "shop", change).await;
+        test_kit::eventually_async("another pass", SOON, || async {
+            let passes = controller.metrics.counts().passes;
+            if passes > before { Ok(()) } else { Err(passes.to_string()) }
+        })
+        .await;
+    };
+    // It is told once more, to see that nothing of it is kept.
+    for label in 0..3 {
+        looked_at_again(label).await;
+    }
+    let before = controller.metrics.counts();
+    let told = world.app("shop").await["status"].clone();
+    for label in 3..8 {
+        looked_at_again(label).await;
+    }
+    assert_eq!(controller.metrics.counts().status_writes, before.status_writes);
+    assert_eq!(world.app("shop").await["status"], told);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -155,7 +155,7 @@ fn definitions_in(directories: &[&Path]) -> BTreeSet<String> {
 }
 
 /// Defines a kind and waits until it is served.
-async fn define(client: &Client, definition: &serde_json::Value) {
+pub(crate) async fn define(client: &Client, definition: &serde_json::Value) {
     let api = client::Api::new(client, &client::resource::CUSTOM_RESOURCE_DEFINITIONS);
     api.apply(definition, "tests", true).await.expect("the definition is accepted");
     let key = client::Key::of(definition);
