@@ -4,6 +4,7 @@
 //! called again when something moves, and by the deadline of the wait at the latest. Everything it does can be done
 //! twice, so that a sync cut off by a crash is simply started again.
 
+mod ending;
 mod results;
 mod stage;
 mod state;
@@ -29,6 +30,7 @@ use crate::metrics::Work;
 use crate::reconcile::Site;
 use crate::targets::Targets;
 use crate::{HealthGates, Settings};
+use ending::AS_FAILED;
 use results::Results;
 use stage::Stage;
 pub(crate) use state::deferred_before;
@@ -59,6 +61,8 @@ pub(crate) enum OperationPhase {
     Running,
     Succeeded,
     Failed,
+    /// It could not be ended as it should have been.
+    Error,
 }
 
 impl OperationPhase {
@@ -67,6 +71,7 @@ impl OperationPhase {
             Self::Running => "Running",
             Self::Succeeded => "Succeeded",
             Self::Failed => "Failed",
+            Self::Error => "Error",
         }
     }
 }
@@ -111,7 +116,9 @@ pub(crate) struct Operation {
     retry_at: Option<Instant>,
     /// Whether a status was to tell how all hooks ended, before those that succeeded are deleted.
     told: bool,
-    /// How often hooks that succeeded could not be deleted.
+    /// Whether hooks that were to be deleted as the sync failed are still there.
+    behind: bool,
+    /// How often hooks could not be deleted in the end.
     clean_ups: u32,
     results: Results,
     deferred: Vec<Deferred>,
@@ -132,12 +139,6 @@ enum Subject {
 
 /// A pass may not wait longer than this between two looks at a running sync.
 const LONGEST_LOOK: Duration = Duration::from_secs(30);
-
-/// How often the deletion of hooks that succeeded is tried again. Then they stay, as upstream leaves them at once, and the
-/// sync has succeeded all the same.
-const CLEAN_UPS: u32 = 5;
-/// After the first failure; the waits grow by it.
-const CLEAN_UP_AGAIN: Duration = Duration::from_millis(200);
 
 /// What a sync makes so.
 #[derive(Debug)]
@@ -205,6 +206,7 @@ impl Operation {
             awaited: Vec::new(),
             retry_at: None,
             told: false,
+            behind: false,
             clean_ups: 0,
             results: Results::default(),
             deferred: Vec::new(),
@@ -384,26 +386,6 @@ impl Operation {
         &self.deferred
     }
 
-    /// Ends it from outside: superseded, or terminated by a person.
-    pub(crate) async fn stop(&mut self, context: &Syncing<'_>, message: &str, now: Timestamp) {
-        let left = self.delete_hooks(context, |_| true).await;
-        self.leave_behind(left);
-        self.failing.get_or_insert_with(|| message.to_owned());
-        self.end(OperationPhase::Failed, message.to_owned(), now);
-    }
-
-    fn end(&mut self, phase: OperationPhase, message: String, now: Timestamp) {
-        let retried = match self.retries {
-            0 => String::new(),
-            1 => " (retried 1 time).".to_owned(),
-            retries => format!(" (retried {retries} times)."),
-        };
-        self.phase = phase;
-        self.message = if phase == OperationPhase::Failed { message + &retried } else { message };
-        self.finished = Some(now);
-        self.waiting_since = None;
-    }
-
     /// Goes on as far as possible.
     pub(crate) async fn advance(
         &mut self,
@@ -451,6 +433,7 @@ impl Operation {
         }
         self.retry_at = None;
         self.told = false;
+        self.behind = false;
         self.clean_ups = 0;
         self.finished = None;
         self.failing = None;
@@ -473,60 +456,11 @@ impl Operation {
                 self.message.clone_from(&failure);
                 self.failing = Some(failure);
                 self.position = 0;
-                let failed = |policy| policy == sync::hooks::DeletePolicy::HookFailed;
-                let left = self.delete_hooks(context, failed).await;
-                self.leave_behind(left);
+                self.behind = !self.delete_hooks(context, AS_FAILED).await.is_empty();
             }
         }
         self.stage = Stage::First;
         self.waiting_since = None;
-    }
-
-    /// All steps were taken.
-    async fn finish_or_retry(&mut self, context: &Syncing<'_>, now: Timestamp) -> Progress {
-        if let Some(failure) = self.failing.clone() {
-            if let Some(wait) = self.retry.wait(self.retries + 1) {
-                self.retries += 1;
-                self.finished = Some(now);
-                let at =
-                    now.checked_add(jiff::SignedDuration::try_from(wait).unwrap_or_default()).unwrap_or(now);
-                let clock = at.strftime("%-I:%M%p");
-                self.message = format!("{failure}. Retrying attempt #{} at {clock}.", self.retries);
-                self.retry_at = Some(Instant::now() + wait);
-                return Progress::Waiting(wait);
-            }
-            self.end(OperationPhase::Failed, failure, now);
-            return Progress::Ended;
-        }
-        if !self.deferred.is_empty() {
-            let mut reasons: Vec<&str> = Vec::new();
-            for deferred in &self.deferred {
-                if !reasons.contains(&deferred.missing.message.as_str()) {
-                    reasons.push(&deferred.missing.message);
-                }
-            }
-            let message = reasons.join(", ");
-            self.end(OperationPhase::Failed, message, now);
-            return Progress::Ended;
-        }
-        let succeeded = |policy| policy == sync::hooks::DeletePolicy::HookSucceeded;
-        // Whoever takes over after a crash would miss a hook whose end was not told before it was deleted.
-        if !self.told && !self.hooks_to_delete(succeeded).is_empty() {
-            self.told = true;
-            return Progress::Waiting(Duration::ZERO);
-        }
-        let left = self.delete_hooks(context, succeeded).await;
-        if !left.is_empty() && self.clean_ups < CLEAN_UPS {
-            self.clean_ups += 1;
-            return Progress::Waiting(CLEAN_UP_AGAIN * self.clean_ups);
-        }
-        self.leave_behind(left);
-        let message = match self.plan.steps.last() {
-            Some(step) if !stage::has_hooks(step) => "successfully synced (all tasks run)",
-            _ => "successfully synced (no more tasks)",
-        };
-        self.end(OperationPhase::Succeeded, message.to_owned(), now);
-        Progress::Ended
     }
 }
 

@@ -263,6 +263,9 @@ impl Pass<'_> {
     ) -> Result<Progress, Error> {
         let resources = self.compare_instead(application, operation.targets()).await?;
         let context = self.syncing(application);
+        if self.is_terminating() {
+            return Ok(operation.terminate(&context, self.now).await);
+        }
         operation.advance(&context, application, &resources, self.now).await
     }
 

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use client::dynamic::{Patch, PatchOptions};
 use client::{Api, Key};
 use futures::{FutureExt as _, StreamExt as _, stream};
 use jiff::Timestamp;
-use objects::{GroupVersionKind, Value, meta};
-use serde_json::json;
+use objects::{Value, meta};
 use sync::annotations::HOOK_FINALIZER;
 use sync::health::Checks;
 use sync::hooks::{self, DeletePolicy};
@@ -15,6 +13,7 @@ use sync::plan::{Action, Phase, Step, Task};
 use sync::{HealthStatus, ResourceKey, plan};
 use tokio::time::Instant;
 
+use super::ending::{release, remove};
 use super::{Deferred, Operation, Subject, Syncing};
 use crate::HealthGates;
 use crate::application::Application;
@@ -255,7 +254,7 @@ impl Operation {
             if !self.results.has_begun(&key, task.phase)
                 && hooks::delete_policies(&manifest).contains(&DeletePolicy::BeforeHookCreation)
             {
-                let removed = remove(context, &key, propagation, true).await;
+                let removed = remove(context, &key, propagation).await;
                 removed.map_err(|error| format!("failed to delete hook {key}: {}", error.message()))?;
             }
         }
@@ -281,7 +280,7 @@ impl Operation {
     }
 
     /// The manifest of a task as it is applied: hooks get their name and finalizer.
-    fn manifest(&self, task: &Task) -> Option<(ResourceKey, Value)> {
+    pub(super) fn manifest(&self, task: &Task) -> Option<(ResourceKey, Value)> {
         let Some(Subject::Target(position)) = self.subjects.get(task.item) else { return None };
         let mut manifest = self.deployment.targets.list.get(*position)?.manifest();
         let mut key = task.key.clone();
@@ -462,65 +461,18 @@ impl Operation {
         }
         Ok(None)
     }
-
-    /// Deletes the hooks that ran and whose policies say so; those that could not be, and why.
-    pub(super) async fn delete_hooks(
-        &self,
-        context: &Syncing<'_>,
-        due: impl Fn(DeletePolicy) -> bool,
-    ) -> Vec<Left> {
-        let mut left = Vec::new();
-        for (phase, key) in self.hooks_to_delete(due) {
-            if let Err(error) = remove(context, &key, self.options.propagation(), true).await {
-                tracing::warn!(hook = %key, error = client::chain(&error), "cannot delete the hook");
-                let why = format!("failed to delete resource: {}", error.message());
-                left.push(Left { phase, key, why });
-            }
-        }
-        left
-    }
-
-    /// The results say of hooks that they were left behind.
-    pub(super) fn leave_behind(&mut self, left: Vec<Left>) {
-        for Left { phase, key, why } in left {
-            self.results.remark(&key, phase, why);
-        }
-    }
-
-    /// The hooks that ran and whose policies say so.
-    pub(super) fn hooks_to_delete(&self, due: impl Fn(DeletePolicy) -> bool) -> Vec<(Phase, ResourceKey)> {
-        if self.dry_run {
-            return Vec::new();
-        }
-        let steps = self.plan.steps.iter().chain(&self.plan.on_failure);
-        let tasks = steps.flat_map(|step| step.groups.iter().flatten());
-        let hooks = tasks.filter(|task| matches!(task.action, Action::Hook(_)));
-        let ran = hooks.filter_map(|task| {
-            let (key, manifest) = self.manifest(task)?;
-            let due = hooks::delete_policies(&manifest).into_iter().any(&due);
-            (due && self.results.get(&key, task.phase).is_some()).then_some((task.phase, key))
-        });
-        ran.collect()
-    }
-}
-
-/// A hook that could not be deleted.
-pub(super) struct Left {
-    phase: Phase,
-    key: ResourceKey,
-    why: String,
 }
 
 /// Deletions have no event of their own once an object is forgotten, so they are looked for.
 const POLL: Duration = Duration::from_millis(500);
 
-enum Verdict {
+pub(super) enum Verdict {
     Done(Option<String>),
     Failed(String),
     Waiting,
 }
 
-fn verdict(checks: &Checks, live: &Value, hook: bool) -> Verdict {
+pub(super) fn verdict(checks: &Checks, live: &Value, hook: bool) -> Verdict {
     let Some(health) = checks.assess(live) else { return Verdict::Done(None) };
     match health.status {
         HealthStatus::Healthy => Verdict::Done(hook.then_some(health.message)),
@@ -540,7 +492,7 @@ fn named(key: &ResourceKey, count: usize, what: &str) -> String {
     format!("{}/{}/{}{more}", key.group, key.kind, key.name)
 }
 
-async fn find(context: &Syncing<'_>, key: &ResourceKey) -> Result<Option<Value>, client::Error> {
+pub(super) async fn find(context: &Syncing<'_>, key: &ResourceKey) -> Result<Option<Value>, client::Error> {
     match context.resources.preferred(&key.group, &key.kind).await {
         Ok(served) => read(context.client, &served.resource, key).await,
         Err(error) if error.is_unknown_kind() => Ok(None),
@@ -555,51 +507,29 @@ async fn prune(
     key: &ResourceKey,
     propagation: sync::options::Propagation,
 ) -> Result<(), client::Error> {
-    remove(context, key, propagation, false).await?;
+    delete(context, key, propagation).await?;
     if find(context, key).await?.is_none() {
         context.live.missed(key);
     }
     Ok(())
 }
 
-/// Deletes an object if it is there; a hook's finalizer is ours to take off.
-async fn remove(
+/// Deletes an object if it is there, as it was then.
+pub(super) async fn delete(
     context: &Syncing<'_>,
     key: &ResourceKey,
     propagation: sync::options::Propagation,
-    hook: bool,
-) -> Result<(), client::Error> {
+) -> Result<Option<Value>, client::Error> {
     let served = match context.resources.preferred(&key.group, &key.kind).await {
         Ok(served) => served,
-        Err(error) if error.is_unknown_kind() => return Ok(()),
+        Err(error) if error.is_unknown_kind() => return Ok(None),
         Err(error) => return Err(error),
     };
-    let Some(live) = read(context.client, &served.resource, key).await? else { return Ok(()) };
+    let Some(live) = read(context.client, &served.resource, key).await? else { return Ok(None) };
     if !meta::is_deleting(&live) {
         apply::delete(context.client, &served.resource, key, &live, propagation).await?;
     }
-    if hook { release(context, key, &live).await } else { Ok(()) }
-}
-
-/// Takes our finalizer off a hook that completed.
-async fn release(context: &Syncing<'_>, key: &ResourceKey, live: &Value) -> Result<(), client::Error> {
-    let Some(at) = meta::finalizers(live).position(|finalizer| finalizer == HOOK_FINALIZER) else {
-        return Ok(());
-    };
-    let Some(gvk) = GroupVersionKind::of(live) else { return Ok(()) };
-    let resource = context.resources.resolve(&gvk).await?;
-    let path = format!("/metadata/finalizers/{at}");
-    let operations = json!([
-        {"op": "test", "path": path, "value": HOOK_FINALIZER},
-        {"op": "remove", "path": path},
-    ]);
-    let name = Key::new(Some(key.namespace.as_str()).filter(|_| resource.namespaced), &key.name);
-    let api = Api::new(context.client, &resource);
-    match api.patch(&name, &Patch::Json(operations), &PatchOptions::manager(sync::FIELD_MANAGER)).await {
-        Ok(_) => Ok(()),
-        Err(error) if error.is_not_found() => Ok(()),
-        Err(error) => Err(error),
-    }
+    Ok(Some(live))
 }
 
 /// New kinds can be used only when their definitions are established; usually within milliseconds.

@@ -27,6 +27,9 @@ use crate::targets::Targets;
 /// Healing starts anew when a revision was left alone for this long.
 const HEAL_COOLDOWN: Duration = Duration::from_secs(330);
 
+/// As upstream.
+const TERMINATED: &str = "Operation terminated";
+
 /// What a pass found: what Git describes, and how the cluster compares with it.
 #[derive(Clone, Copy)]
 pub(super) struct Found<'a> {
@@ -60,19 +63,16 @@ impl Pass<'_> {
         let superseded = operation.is_automated() && operation.targets().hash != targets.hash;
         let by = if operation.is_automated() { Initiator::Automation } else { Initiator::Person };
         let window = self.site().window(by, Some(operation.started()), self.now);
-        let terminated = self.object["status"]["operationState"]["phase"] == "Terminating";
         let resources = if self.memory.instead.is_some() {
             self.compare_instead(application, operation.targets()).await?
         } else {
             compared.resources.clone()
         };
         let context = self.syncing(application);
-        let progress = if terminated {
-            operation.stop(&context, "Operation terminated", self.now).await;
-            Progress::Ended
+        let progress = if self.is_terminating() {
+            operation.terminate(&context, self.now).await
         } else if superseded {
-            let revision = compared.revisions.join(" ");
-            operation.stop(&context, &format!("operation superseded by revision {revision}"), self.now).await;
+            operation.supersede(&context, &compared.revisions.join(" "), self.now).await;
             Progress::Ended
         } else if let Window::Closed(message) = window {
             operation.message = message;
@@ -132,18 +132,27 @@ impl Pass<'_> {
     async fn begin_requested(&mut self, found: Found<'_>) -> Result<Outcome, Error> {
         let Found { application, targets, compared } = found;
         let asked = &self.object["operation"];
+        let terminating = self.is_terminating();
         let mut cut_off = None;
         let request = if let Some(request) = self.awaited_request() {
-            if self.object["status"]["operationState"]["phase"] == "Terminating" {
-                return Ok(self.refused(request, "Failed", "Operation terminated"));
+            if terminating {
+                return Ok(self.refused(request, "Failed", TERMINATED));
             }
             request
         } else if asked["sync"].is_object() && !self.memory.taken(asked) {
-            if let Window::Closed(message) = self.site().window(Initiator::Person, None, self.now) {
+            // An earlier process may have begun it, and of its hooks some may have run or run still.
+            let state = self.memory.interrupted.as_ref();
+            let begun = state.is_some_and(|state| state["operation"] == secrets::shown(asked));
+            if terminating && !begun {
+                self.memory.take(asked);
+                return Ok(self.refused(asked.clone(), "Failed", TERMINATED));
+            }
+            let window = self.site().window(Initiator::Person, None, self.now);
+            if let (Window::Closed(message), false) = (window, terminating) {
                 return Ok(self.blocked(asked.clone(), message));
             }
             self.memory.take(asked);
-            self.memory.interrupted = None;
+            cut_off = self.memory.interrupted.take().filter(|_| begun);
             asked.clone()
         } else if let Some(state) = self.memory.interrupted.take() {
             let request = state["operation"].clone();
@@ -154,7 +163,7 @@ impl Pass<'_> {
             }
             cut_off = Some(state);
             request
-        } else if compared.failed.is_some() {
+        } else if (terminating && self.ended_before()) || compared.failed.is_some() {
             return Ok(Outcome::default());
         } else {
             match self.due(found) {
@@ -164,6 +173,9 @@ impl Pass<'_> {
                 Due::Sync(request) => request,
             }
         };
+        if terminating && compared.failed.is_some() {
+            return Ok(self.refused(request, "Failed", TERMINATED));
+        }
         let (deployment, resources) = match self.subject(application, compared, &request).await? {
             Subject::Ready(deployment, resources) => (deployment, resources),
             Subject::Tracked => {
@@ -190,7 +202,9 @@ impl Pass<'_> {
         if let Some(state) = cut_off {
             operation.resume(&state);
         }
-        let progress = if operation.is_announced_first() {
+        let progress = if terminating {
+            operation.terminate(&context, self.now).await
+        } else if operation.is_announced_first() {
             Progress::Waiting(Duration::ZERO)
         } else {
             operation.advance(&context, application, &resources, self.now).await?
@@ -212,11 +226,29 @@ impl Pass<'_> {
     fn blocked(&mut self, asked: Value, message: String) -> Outcome {
         let (before, asked) = (self.state(), secrets::shown(&asked));
         let again = before["operation"] == asked && before["phase"] == "Running";
-        let started = if again { before["startedAt"].clone() } else { meta::format_time(self.now).into() };
-        let state = json!({"operation": asked, "phase": "Running", "message": message, "startedAt": started,
-            "syncResult": {"revision": ""}});
+        let mut state = if again {
+            before
+        } else {
+            let started = meta::format_time(self.now);
+            json!({"operation": asked, "phase": "Running", "startedAt": started, "syncResult": {"revision": ""}})
+        };
+        state["message"] = message.into();
         self.memory.came_to(state);
         Outcome { wait: self.site().next_window(self.now), ..Outcome::default() }
+    }
+
+    /// Whether a person asked to end what runs.
+    pub(super) fn is_terminating(&self) -> bool {
+        self.object["status"]["operationState"]["phase"] == "Terminating"
+    }
+
+    /// Whether what was to be terminated had ended before; then the status says so again.
+    fn ended_before(&mut self) -> bool {
+        let state = self.memory.state.clone().filter(|state| !state["finishedAt"].is_null());
+        let ended = state.filter(|state| !matches!(state["phase"].as_str(), Some("Running" | "Terminating")));
+        let Some(state) = ended else { return false };
+        self.memory.came_to(state);
+        true
     }
 
     /// The newest `operationState`.
@@ -230,7 +262,8 @@ impl Pass<'_> {
         if self.memory.state.is_none() {
             let state = self.object["status"]["operationState"].clone();
             self.memory.deferred = crate::operation::deferred_before(&state);
-            if state["phase"] == "Running" && state["operation"]["sync"].is_object() {
+            let ran = matches!(state["phase"].as_str(), Some("Running" | "Terminating"));
+            if ran && state["operation"]["sync"].is_object() {
                 self.memory.interrupted = Some(state.clone());
             }
             self.memory.state = Some(state);

@@ -20,16 +20,22 @@ impl Pass<'_> {
         application: Option<&Application>,
         mut findings: Findings,
     ) -> Result<(), Error> {
-        let unwritten = self.memory.unwritten.clone();
+        let mut unwritten = self.memory.unwritten.clone();
         let deployed = unwritten.deployed.len();
+        // What a person asked to be terminated is not said to run on.
+        let runs_on = self.is_terminating()
+            && unwritten.operation.as_ref().is_some_and(|state| state["phase"] == "Running");
+        let held_back = unwritten.operation.take_if(|_| runs_on);
         findings.operation = unwritten.operation;
         findings.deployed = unwritten.deployed;
         findings.told_before = unwritten.tried;
         let written = self.write_status(application, findings).await;
         match written {
-            Ok(()) if application.is_some() => self.memory.unwritten = Unwritten::default(),
+            Ok(()) if application.is_some() => {
+                self.memory.unwritten = Unwritten { operation: held_back, ..Unwritten::default() };
+            }
             // The history is written once the spec is valid again.
-            Ok(()) => self.memory.unwritten.operation = None,
+            Ok(()) => self.memory.unwritten.operation = held_back,
             // It may have been written all the same.
             Err(_) => self.memory.unwritten.tried = deployed,
         }
@@ -93,7 +99,7 @@ impl Pass<'_> {
                 let text = format!("Sync operation to {revision} succeeded");
                 self.shared.events.normal(self.object, "OperationCompleted", &text).await;
             }
-            OperationPhase::Running | OperationPhase::Failed => {
+            OperationPhase::Running | OperationPhase::Failed | OperationPhase::Error => {
                 let text = format!("Sync operation to {revision} failed: {message}");
                 self.shared.events.warning(self.object, "OperationCompleted", &text).await;
             }

@@ -16,5 +16,6 @@ mod rollback;
 mod roots;
 mod sets;
 mod tenancy;
+mod terminate;
 mod webhooks;
 mod world;

@@ -73,14 +73,14 @@ async fn without_a_node_waves_do_not_wait_for_health() {
     assert!(world.find(&CONFIG_MAPS, "shop", "late").await.is_some());
 }
 
-fn job(name: &str, annotations: &str) -> String {
+pub(crate) fn job(name: &str, annotations: &str) -> String {
     format!(
         "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: {name}\n  annotations: {{{annotations}}}\nspec:\n  template:\n    \
          spec:\n      restartPolicy: Never\n      containers: [{{name: job, image: 'job:1'}}]\n"
     )
 }
 
-async fn complete(world: &World, name: &str, condition: &str) {
+pub(crate) async fn complete(world: &World, name: &str, condition: &str) {
     // As much as a server wants to see of a Job that ended.
     let time = objects::meta::format_time(jiff::Timestamp::now());
     let before = if condition == "Complete" { "SuccessCriteriaMet" } else { "FailureTarget" };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use client::{Api, Client, Key, ResourceType, resource};
 use gitops::{GitOps, Metrics, Settings};
 use serde_json::{Value, json};
-use test_kit::{Repository, eventually_async};
+use test_kit::{Faults, Repository, eventually_async};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +32,12 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    fn of(controller: GitOps) -> Running {
+        let (metrics, shutdown) = (controller.metrics(), CancellationToken::new());
+        let task = tokio::spawn(controller.run(shutdown.clone()));
+        Running { metrics, shutdown, task: Some(task) }
+    }
+
     pub(crate) async fn stop(mut self) {
         self.shutdown.cancel();
         self.task.take().unwrap().await.unwrap();
@@ -92,8 +98,12 @@ impl World {
     }
 
     pub(crate) fn controller(&self, settings: Settings) -> GitOps {
+        self.controller_through(self.account(), settings)
+    }
+
+    fn controller_through(&self, client: Client, settings: Settings) -> GitOps {
         let config = gitops::Config {
-            client: self.account(),
+            client,
             repositories: self.repositories.clone(),
             charts: self.charts.clone(),
             settings,
@@ -102,10 +112,12 @@ impl World {
     }
 
     pub(crate) fn start(&self, settings: Settings) -> Running {
-        let controller = self.controller(settings);
-        let (metrics, shutdown) = (controller.metrics(), CancellationToken::new());
-        let task = tokio::spawn(controller.run(shutdown.clone()));
-        Running { metrics, shutdown, task: Some(task) }
+        Running::of(self.controller(settings))
+    }
+
+    /// Starts a controller whose calls may fail.
+    pub(crate) fn start_with(&self, faults: &Faults) -> Running {
+        Running::of(self.controller_through(faults.client(&self.account()), Settings::default()))
     }
 
     pub(crate) async fn create(&self, object: Value) -> Value {
