@@ -18,7 +18,7 @@ pub(crate) const ACCOUNT: &str = "pod-garbage-collector";
 pub(crate) fn rules() -> Value {
     json!([
         { "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"] },
-        { "apiGroups": [""], "resources": ["pods"], "verbs": ["delete", "list", "watch"] },
+        { "apiGroups": [""], "resources": ["pods"], "verbs": ["delete", "get", "list", "watch"] },
         { "apiGroups": [""], "resources": ["pods/status"], "verbs": ["patch"] },
     ])
 }

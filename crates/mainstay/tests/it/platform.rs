@@ -220,6 +220,12 @@ impl Platform {
         fs::read_to_string(self.log()).unwrap_or_default()
     }
 
+    /// What controllers were denied. One that lacks a right tries for ever, and nobody but the log tells.
+    fn denied(&self) -> Vec<String> {
+        let denied = |line: &&str| line.contains(r#"is forbidden: User \"system:serviceaccount:"#);
+        self.said().lines().filter(denied).map(str::to_owned).collect()
+    }
+
     fn log(&self) -> PathBuf {
         self.data.path().join("log")
     }
@@ -284,5 +290,8 @@ impl Drop for Platform {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status();
+        if !std::thread::panicking() {
+            assert_eq!(self.denied(), Vec::<String>::new(), "a controller asks for what it may not do");
+        }
     }
 }
