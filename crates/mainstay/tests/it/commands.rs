@@ -351,10 +351,23 @@ fn projects(world: &World) {
 fn why_finds_the_hook_and_the_step_that_fail() {
     let world = World::new();
     world.create("hooked");
-    world.ok(&["app", "sync", "hooked", "--async"]);
-    eventually("the hook is there", SOON, || {
-        world.platform.try_kubectl(&["get", "job", "migrate", "-n", "hooked"])
-    });
+    let begun = || {
+        world.ok(&["app", "sync", "hooked", "--async"]);
+        eventually("the hook is there", SOON, || {
+            world.platform.try_kubectl(&["get", "job", "migrate", "-n", "hooked"])
+        });
+    };
+    begun();
+    let said = world.ok(&["app", "terminate-op", "hooked"]);
+    assert!(said.contains("its operation is being terminated"), "{said}");
+    world.ok(&["app", "wait", "hooked", "--operation", "--timeout", "60"]);
+    let shown = world.ok(&["app", "get", "hooked"]);
+    assert!(shown.contains("PreSync  Terminated"), "{shown}");
+    let why = world.ends(1, &["why", "app/hooked"]);
+    assert!(why.contains("Operation terminated"), "{why}");
+    world.platform.kubectl(&["wait", "--for=delete", "job/migrate", "-n", "hooked", "--timeout=60s"]);
+
+    begun();
     // The controller of Jobs ends it then.
     let failed = r#"{"status": {"conditions": [{"type": "FailureTarget", "status": "True", "reason": "BackoffLimitExceeded",
         "message": "Job has reached the specified backoff limit"}]}}"#;

@@ -135,7 +135,8 @@ impl Pass<'_> {
         let terminating = self.is_terminating();
         let mut cut_off = None;
         let request = if let Some(request) = self.awaited_request() {
-            if terminating {
+            cut_off = self.memory.interrupted.take();
+            if terminating && cut_off.is_none() {
                 return Ok(self.refused(request, "Failed", TERMINATED));
             }
             request
@@ -192,6 +193,7 @@ impl Pass<'_> {
             }
             Subject::NotYet(state) => {
                 self.memory.came_to(state);
+                self.memory.interrupted = cut_off;
                 return Ok(Outcome::default());
             }
             Subject::Refused(message) => return Ok(self.refused(request, "Error", &message)),

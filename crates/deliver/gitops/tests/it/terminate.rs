@@ -28,8 +28,13 @@ fn policy(automatic: bool) -> Value {
     policy
 }
 
-async fn ask(world: &World) {
-    let operation = json!({"operation": {"initiatedBy": {"username": "tester"}, "sync": {"prune": true}}});
+/// Asks for a sync, of what is tracked or of one revision.
+async fn ask(world: &World, revision: Option<&str>) {
+    let mut operation =
+        json!({"operation": {"initiatedBy": {"username": "tester"}, "sync": {"prune": true}}});
+    if let Some(revision) = revision {
+        operation["operation"]["sync"]["revision"] = revision.into();
+    }
     world.change(&APPLICATIONS, "argocd", "shop", operation).await;
 }
 
@@ -55,12 +60,15 @@ async fn terminated(world: &World) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_comes_next_terminates_what_an_earlier_process_ran() {
-    for automatic in [true, false] {
-        let (world, _repository) = hooked().await;
+    for (automatic, of_revision) in [(true, false), (false, false), (false, true)] {
+        let (world, repository) = hooked().await;
+        let first = repository.git(&["rev-parse", "HEAD"]).trim().to_owned();
+        repository.write("shop/one.yaml", &config_map("one", "2"));
+        repository.commit("another value");
         let controller = world.start(Settings::default());
         world.application("shop", "shop", policy(automatic)).await;
         if !automatic {
-            ask(&world).await;
+            ask(&world, of_revision.then_some(&first)).await;
         }
         waits(&world).await;
         controller.stop().await;
@@ -68,29 +76,36 @@ async fn whoever_comes_next_terminates_what_an_earlier_process_ran() {
 
         let controller = world.start(Settings::default());
         terminated(&world).await;
-        assert!(world.find(&JOBS, "shop", "migrate").await.is_none(), "automatic: {automatic}");
-        assert!(world.find(&CONFIG_MAPS, "shop", "one").await.is_none(), "automatic: {automatic}");
+        assert!(world.find(&JOBS, "shop", "migrate").await.is_none(), "{automatic} {of_revision}");
+        assert!(world.find(&CONFIG_MAPS, "shop", "one").await.is_none(), "{automatic} {of_revision}");
         controller.stop().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sync_that_a_person_asked_for_goes_on_in_the_next_process() {
-    let (world, _repository) = hooked().await;
-    let controller = world.start(Settings::default());
-    world.application("shop", "shop", policy(false)).await;
-    ask(&world).await;
-    waits(&world).await;
-    let before = world.find(&JOBS, "shop", "migrate").await.expect("the hook runs");
-    controller.stop().await;
+    for of_revision in [false, true] {
+        let (world, repository) = hooked().await;
+        let first = repository.git(&["rev-parse", "HEAD"]).trim().to_owned();
+        repository.write("shop/one.yaml", &config_map("one", "2"));
+        repository.commit("another value");
+        let controller = world.start(Settings::default());
+        world.application("shop", "shop", policy(false)).await;
+        ask(&world, of_revision.then_some(&first)).await;
+        waits(&world).await;
+        let before = world.find(&JOBS, "shop", "migrate").await.expect("the hook runs");
+        controller.stop().await;
 
-    let _controller = world.start(Settings::default());
-    complete(&world, "migrate", "Complete").await;
-    let done = |application: &Value| application["status"]["operationState"]["phase"] == "Succeeded";
-    world.until("shop", "Succeeded", done).await;
-    let after = world.find(&JOBS, "shop", "migrate").await.expect("its policy leaves it");
-    assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"], "it ran once");
-    assert!(world.find(&CONFIG_MAPS, "shop", "one").await.is_some());
+        let controller = world.start(Settings::default());
+        complete(&world, "migrate", "Complete").await;
+        let done = |application: &Value| application["status"]["operationState"]["phase"] == "Succeeded";
+        world.until("shop", "Succeeded", done).await;
+        let after = world.find(&JOBS, "shop", "migrate").await.expect("its policy leaves it");
+        assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"], "it ran once");
+        let one = world.find(&CONFIG_MAPS, "shop", "one").await.expect("it is applied");
+        assert_eq!(one["data"]["key"], if of_revision { "1" } else { "2" });
+        controller.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
