@@ -19,6 +19,7 @@ mod blob;
 mod error;
 mod http_client;
 mod manifest;
+mod progress;
 mod push;
 mod tags;
 
@@ -46,7 +47,8 @@ pub struct RegistryConfig {
     pub tls: Tls,
     /// For establishing a connection.
     pub connect_timeout: Duration,
-    /// For one request up to its response's first byte, and between two pieces of a body.
+    /// Between two pieces of a body, in either direction, and up to a response's first byte; ten times as long for the answer
+    /// to an upload that was sent as a whole.
     pub idle_timeout: Duration,
     /// For one blob or manifest, all attempts together.
     pub total_timeout: Duration,

@@ -19,12 +19,16 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::auth::{Challenge, Tokens};
+use super::progress::Progress;
 use super::{Cause, Endpoint};
 use crate::{Credentials, Tls};
 
 const REDIRECTS: u32 = 5;
 /// Of error answers and other small documents.
 const ERROR_LIMIT: usize = 16 << 10;
+
+/// Of a file that is sent.
+const PIECE: usize = 64 << 10;
 
 /// What is sent: nothing, a document, or a file.
 pub(super) struct Body(pub(super) BoxBody<Bytes, std::io::Error>);
@@ -43,7 +47,8 @@ impl From<Bytes> for Body {
 
 impl Body {
     pub(super) fn file(file: tokio::fs::File) -> Self {
-        let stream = tokio_util::io::ReaderStream::new(file).map_ok(hyper::body::Frame::data);
+        let stream =
+            tokio_util::io::ReaderStream::with_capacity(file, PIECE).map_ok(hyper::body::Frame::data);
         Self(BodyExt::boxed(http_body_util::StreamBody::new(stream)))
     }
 }
@@ -223,14 +228,22 @@ impl Session<'_> {
         Err(Cause::Redirect(format!("more than {REDIRECTS} redirects")))
     }
 
-    /// A bare request, up to the head of its answer.
+    /// A bare request, up to the head of its answer. Its body may take as long as it moves.
     pub(super) async fn request(
         &self,
         request: Request<BoxBody<Bytes, std::io::Error>>,
     ) -> Result<Response<Incoming>, Cause> {
         let url = shown(request.uri());
-        let sent = tokio::time::timeout(self.idle, self.http.request(request));
-        sent.await.unwrap_or(Err(Cause::Idle { url, limit: self.idle }))
+        let (progress, request) = Progress::of(request);
+        let mut sent = std::pin::pin!(self.http.request(request));
+        loop {
+            let deadline = progress.deadline(self.idle);
+            match tokio::time::timeout_at(deadline, &mut sent).await {
+                Ok(response) => return response,
+                Err(_) if progress.deadline(self.idle) > deadline => {}
+                Err(_) => return Err(Cause::Idle { url, limit: self.idle }),
+            }
+        }
     }
 
     async fn check(

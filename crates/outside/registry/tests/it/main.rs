@@ -5,4 +5,5 @@
 mod fake;
 mod image;
 mod real;
+mod uploads;
 mod wire;
