@@ -66,14 +66,17 @@ struct Inner {
     workers: TaskTracker,
     /// How many workers are at it; for whoever waits for them.
     active: channel::Sender<usize>,
+    /// Whether all Pods that the node had are known.
+    listed: channel::Sender<bool>,
 }
 
 #[derive(Default)]
 struct Pods {
     /// By uid.
     handles: BTreeMap<String, Handle>,
-    /// Set once the node stops: then no worker is added any more.
-    stopping: bool,
+    /// Set once the node stops, to how long that may take: then a Pod gets a worker only to stop what an earlier process
+    /// left running of it.
+    stopping: Option<Duration>,
 }
 
 #[derive(Clone)]
@@ -105,6 +108,7 @@ impl Kubelet {
                 pods: Mutex::default(),
                 workers: TaskTracker::new(),
                 active: channel::Sender::new(0),
+                listed: channel::Sender::new(false),
             }),
         })
     }
@@ -141,15 +145,20 @@ impl Kubelet {
     pub async fn stop_pods(&self, limit: Duration) -> bool {
         {
             let mut pods = lock(&self.inner.pods);
-            pods.stopping = true;
+            pods.stopping = Some(limit);
             for handle in pods.handles.values() {
                 handle.mailbox.shutdown(limit);
             }
         }
         // Killing and the last status take a moment beyond the grace period.
         let deadline = limit + Duration::from_secs(10);
-        let mut active = self.inner.active.subscribe();
-        let ended = tokio::time::timeout(deadline, active.wait_for(|active| *active == 0)).await.is_ok();
+        let (mut listed, mut active) = (self.inner.listed.subscribe(), self.inner.active.subscribe());
+        // Somebody may be faster than the first list: the containers that it tells of are to end too.
+        let ended = async {
+            listed.wait_for(|listed| *listed).await.is_ok()
+                && active.wait_for(|active| *active == 0).await.is_ok()
+        };
+        let ended = tokio::time::timeout(deadline, ended).await.unwrap_or(false);
         if let Err(error) = node::say_stopped(&self.inner.shared).await {
             tracing::warn!(error = chain(&error), "the node's end could not be written");
         }
@@ -170,6 +179,7 @@ impl Kubelet {
                     self.retain(&keys);
                     if std::mem::take(&mut first) {
                         self.clean_orphans().await;
+                        self.inner.listed.send_replace(true);
                     }
                 }
             }
@@ -198,10 +208,13 @@ impl Kubelet {
         {
             handle.mailbox.gone();
         }
-        if pods.stopping {
-            return;
-        }
         let mailbox = Arc::new(Mailbox::default());
+        if let Some(limit) = pods.stopping {
+            if self.containers_of(&id.uid).is_empty() {
+                return;
+            }
+            mailbox.shutdown(limit);
+        }
         mailbox.show(&pod);
         let handle = Handle { id: id.clone(), mailbox: Arc::clone(&mailbox) };
         pods.handles.insert(id.uid.clone(), handle);

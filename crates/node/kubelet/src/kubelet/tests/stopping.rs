@@ -66,6 +66,23 @@ async fn a_stopped_node_runs_its_pods_again() {
     }
 }
 
+/// Somebody may be faster than the first list of Pods.
+#[tokio::test]
+async fn a_node_that_is_stopped_as_it_starts_ends_what_was_left_running() {
+    let mut cluster = Cluster::start().await;
+    cluster.run("work", prepared("Always")).await;
+    cluster.until_prepared("work").await;
+    cluster.runtime.machine().obliging = true;
+    cluster.down().await;
+    assert!(cluster.runtime.running("app").is_some());
+    cluster.up().await;
+    assert!(cluster.kubelet().stop_pods(Duration::from_secs(5)).await);
+    assert!(cluster.runtime.running("app").is_none());
+    cluster.down().await;
+    cluster.up().await;
+    runs_again(&cluster, "Always").await;
+}
+
 #[tokio::test]
 async fn what_never_runs_twice_fails_with_the_node() {
     let mut cluster = Cluster::start().await;
