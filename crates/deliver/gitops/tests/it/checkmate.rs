@@ -1,5 +1,7 @@
 //! The CheckMate repository, unchanged, on the API server without a node.
 
+use std::time::Duration;
+
 use client::resource::{APPLICATIONS, DEPLOYMENTS};
 use gitops::{BootstrapRequest, HealthGates, Settings, bootstrap};
 use serde_json::json;
@@ -10,6 +12,9 @@ use super::world::{SOON, World};
 const ROOT: &str = "checkmate-dev";
 const CHARTS: [&str; 6] = ["gateway", "user", "community", "study", "store", "eureka"];
 const REMOTE: [&str; 4] = ["cert-manager", "trust-manager", "linkerd-control-plane", "linkerd-viz"];
+
+/// A real server serves what a new definition defines only after a moment, and charts are rendered again then.
+const QUIET: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn comes_up_from_its_root() {
@@ -86,7 +91,7 @@ async fn comes_up_from_its_root() {
     let settled = eventually_async("no more passes", SOON, || async {
         let before = controller.metrics.counts();
         // Not a guess at a duration: the state waited for is "nothing happens for this long".
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        tokio::time::sleep(QUIET).await;
         let after = controller.metrics.counts();
         if before == after { Ok(after) } else { Err((before, after)) }
     })
