@@ -237,11 +237,11 @@ impl Session<'_> {
         let (progress, request) = Progress::of(request);
         let mut sent = std::pin::pin!(self.http.request(request));
         loop {
-            let deadline = progress.deadline(self.idle);
+            let (deadline, limit) = progress.deadline(self.idle);
             match tokio::time::timeout_at(deadline, &mut sent).await {
                 Ok(response) => return response,
-                Err(_) if progress.deadline(self.idle) > deadline => {}
-                Err(_) => return Err(Cause::Idle { url, limit: self.idle }),
+                Err(_) if progress.deadline(self.idle).0 > deadline => {}
+                Err(_) => return Err(Cause::Idle { url, limit }),
             }
         }
     }

@@ -40,11 +40,13 @@ impl Progress {
         (progress, request.map(|body| Watched { body, progress: watching }.boxed()))
     }
 
-    /// When the request is given up, unless its body moves before that. `idle` is the longest it may stand still.
-    pub(super) fn deadline(&self, idle: Duration) -> Instant {
+    /// When the request is given up, unless its body moves before that, and after how long a rest. `idle` is the longest
+    /// that it may stand still on its way.
+    pub(super) fn deadline(&self, idle: Duration) -> (Instant, Duration) {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let all = state.sent > 0 && state.size.is_some_and(|size| state.sent >= size);
-        state.moved + if all { idle * TO_KEEP } else { idle }
+        let limit = if all { idle * TO_KEEP } else { idle };
+        (state.moved + limit, limit)
     }
 
     fn moved(&self, bytes: usize) {
